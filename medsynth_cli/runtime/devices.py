@@ -1,0 +1,71 @@
+"""Devices: which there are, and which one a run uses."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medsynth_cli.errors import MedsynthError
+
+if TYPE_CHECKING:
+    import torch
+
+PROBE_SECONDS = 10
+
+
+def resolve(name: str) -> torch.device:
+    """The device of a name.
+
+    Args:
+        name: ``auto`` (the first CUDA device, else Apple's GPU, else the CPU), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        MedsynthError: there is no such device; an explicit choice never falls back to another.
+    """
+    import torch
+
+    there = available()
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if kind in there))
+    if name not in there:
+        raise MedsynthError(f"no device {name!r} here", f"there is: auto, {', '.join(there)}")
+    return torch.device(name)
+
+
+def available() -> list[str]:
+    """Names of the devices that torch can use here."""
+    import torch
+
+    names = ["cpu"]
+    if torch.cuda.is_available():
+        names += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return names
+
+
+def probe() -> list[str]:
+    """Names of the devices that the machine seems to have, found without importing torch.
+
+    Looks at NVIDIA's device files, and failing those at ``nvidia-smi``, and for Apple's chips. The installed
+    torch may still be unable to use one of them.
+    """
+    names = ["cpu", *(f"cuda:{index}" for index in range(_nvidia_count()))]
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        names.append("mps")
+    return names
+
+
+def _nvidia_count() -> int:
+    files = list(Path("/dev").glob("nvidia[0-9]*"))
+    tool = shutil.which("nvidia-smi")
+    if files or tool is None:
+        return len(files)
+    try:
+        listing = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=PROBE_SECONDS, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in listing.splitlines())
