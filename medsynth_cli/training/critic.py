@@ -1,0 +1,78 @@
+"""Perceptual distance and adversary on the features of a frozen ImageNet trunk.
+
+Both look at the same features of EfficientNet-Lite0: their distance is a perceptual loss (Zhang et al.
+2018, arXiv 1801.03924), and small trainable heads on them tell real from reconstructed crops (projected
+GANs, Sauer et al. 2021, arXiv 2111.01007). Evaluation uses another trunk.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from medsynth_cli.recognition import trunks
+
+LEVELS = (0, 1, 2, 3)
+CHANNELS = (16, 24, 40, 112)
+
+
+class Trunk(nn.Module):
+    """Frozen EfficientNet-Lite0 features at strides 2, 4, 8 and 16, divided by their spread on real images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = trunks.imagenet_features("lite0", LEVELS).eval().requires_grad_(False)
+        self.network.to(memory_format=torch.channels_last)
+        for level, channels in enumerate(CHANNELS):
+            self.register_buffer(f"spread{level}", torch.ones(1, channels, 1, 1))
+
+    @torch.no_grad()
+    def calibrate(self, pixels: Tensor) -> None:
+        """Measure the spread of every channel on real pixels ``(B, 1, H, W)``."""
+        for level, feature in enumerate(self.network(trunks.normalise(pixels))):
+            spread = feature.float().std(dim=(0, 2, 3), keepdim=True)
+            getattr(self, f"spread{level}").copy_(spread.clamp_min(1e-2))
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Features of pixels ``(B, 1, H, W)``, [0, 1], one ``(B, C, h, w)`` a level."""
+        features = self.network(trunks.normalise(pixels))
+        return [feature.float() / getattr(self, f"spread{level}") for level, feature in enumerate(features)]
+
+
+def distance(ours: list[Tensor], real: list[Tensor]) -> Tensor:
+    """Mean absolute difference of features, averaged over levels."""
+    return torch.stack([F.l1_loss(a, b) for a, b in zip(ours, real, strict=True)]).mean()
+
+
+class Heads(nn.Module):
+    """One small patch discriminator a level."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                spectral_norm(nn.Conv2d(channels, width, 1)),
+                nn.LeakyReLU(0.2),
+                spectral_norm(nn.Conv2d(width, width, 3, padding=1)),
+                nn.LeakyReLU(0.2),
+                spectral_norm(nn.Conv2d(width, 1, 3, padding=1)),
+            )
+            for channels in CHANNELS
+        )
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Realness maps, one ``(B, 1, h, w)`` a level."""
+        return [head(feature) for head, feature in zip(self.heads, features, strict=True)]
+
+
+def discriminator_loss(real: list[Tensor], ours: list[Tensor]) -> Tensor:
+    """Hinge loss of the heads."""
+    terms = [F.relu(1 - r).mean() + F.relu(1 + o).mean() for r, o in zip(real, ours, strict=True)]
+    return torch.stack(terms).mean()
+
+
+def generator_loss(ours: list[Tensor]) -> Tensor:
+    """What the tokenizer's decoder minimises: the negative realness of its output."""
+    return -torch.stack([o.mean() for o in ours]).mean()

@@ -1,0 +1,223 @@
+"""What ``medsynth train`` runs: data in, a trainee through the loop, a part of a bundle out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+
+from medsynth_cli import modality as modalities
+from medsynth_cli.files import datasets
+from medsynth_cli.runtime import bundles, options
+from medsynth_cli.runtime.progress import Progress, console
+from medsynth_cli.text import vocabulary as vocabularies
+from medsynth_cli.training import loop
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from medsynth_cli.alignment.aligner import Aligner
+    from medsynth_cli.alignment.build import Word
+    from medsynth_cli.files.datasets import Item
+    from medsynth_cli.runtime.bundles import Bundle
+    from medsynth_cli.tokens.vqgan import Vqgan
+    from medsynth_cli.training.generator import GeneratorData
+
+T = TypeVar("T")
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        data: training shards or folders.
+        validation: validation shards or folders.
+        bundle: folder of the bundle that gets the part; parts that the training needs are read from it.
+        folder: run folder, for checkpoint and curves.
+        modality: name of the modality.
+        device: where to train.
+        settings: fields of the part's options, as text.
+        resume: go on from the checkpoint in ``folder``.
+        validate_every: steps between two validations.
+        start: bundle folder whose weights the run goes on from, for parts that can.
+    """
+
+    data: list[Path]
+    validation: list[Path]
+    bundle: Path
+    folder: Path
+    modality: str
+    device: torch.device
+    settings: dict[str, str]
+    resume: bool
+    validate_every: int
+    start: Path | None = None
+
+    def train(self, trainee: loop.Trainee, steps: int) -> None:
+        """Take the trainee through the loop."""
+        loop.run(trainee, self.folder, steps=steps, validate_every=self.validate_every, resume=self.resume)
+
+    def options(self, options_class: type[T], part: str) -> T:
+        """The options of the part, with the run's settings."""
+        return options.build(options_class, self.settings, f"train {part}")
+
+    def opened(self) -> Bundle:
+        """The bundle to read parts from and write the part to."""
+        return bundles.create(self.bundle, self.bundle.resolve().name, self.modality)
+
+    def items(self) -> tuple[list[Item], list[Item]]:
+        """Training and validation images."""
+        return list(datasets.read(self.data)), list(datasets.read(self.validation))
+
+
+def tokenizer(run: Run) -> None:
+    """Train the VQGAN tokenizer."""
+    from medsynth_cli.tokens import tokenizer as tokenizers
+    from medsynth_cli.tokens.vqgan import VqganConfig
+    from medsynth_cli.training.tokenizer import TokenizerOptions, TokenizerTrainee
+
+    settings = run.options(TokenizerOptions, "tokenizer")
+    start = bundles.load(str(run.start)) if run.start else None
+    config = tokenizers.config(start.config(tokenizers.PART)) if start else VqganConfig()
+    train, validation = (_pixels(items, config.resolution_px) for items in run.items())
+    weights = start.weights(tokenizers.PART) if start else None
+    trainee = TokenizerTrainee(train, validation, config, settings, run.device, weights)
+    run.train(trainee, settings.steps)
+    bundles.write_part(run.opened(), tokenizers.PART, *tokenizers.export(trainee.average.weights, config))
+
+
+def aligner(run: Run) -> None:
+    """Train the word-patch aligner."""
+    from medsynth_cli.alignment import aligner as aligners
+    from medsynth_cli.alignment import build
+    from medsynth_cli.training import corpus
+    from medsynth_cli.training.aligner import AlignerData, AlignerOptions, AlignerTrainee
+
+    settings = run.options(AlignerOptions, "aligner")
+    modality = modalities.load(run.modality)
+    vocabulary = vocabularies.load(modality.folder)
+    words = build.words(vocabulary)
+    known = {word for term in vocabulary.terms.values() for phrase in term.phrases for word in aligners.split(phrase)}
+    config = aligners.AlignerConfig(words=tuple(sorted(known | {"left", "right", "bilateral"})))
+    sets = []
+    for items in run.items():
+        said = corpus.mentions(items, words, config.grid, modality.resolution_px)
+        sets.append(AlignerData(_pixels(items, modality.resolution_px), said.targets, said.boxes))
+    phrases = [word.phrase for word in words]
+    trainee = AlignerTrainee(sets[0], sets[1], phrases, config, settings, run.device)
+    run.train(trainee, settings.steps)
+    bundles.write_part(run.opened(), aligners.PART, *trainee.export())
+
+
+def judge(run: Run) -> None:
+    """Train the judge, and store the feature extractor that goes with it in evaluations."""
+    from medsynth_cli.recognition import features, judges
+    from medsynth_cli.training.judge import JudgeOptions, JudgeTrainee
+
+    settings = run.options(JudgeOptions, "judge")
+    modality = modalities.load(run.modality)
+    images, truths = [], []
+    for items in run.items():
+        images.append(_pixels(items, modality.resolution_px))
+        truths.append(judges.label_matrix((item.meta.get("labels", []) for item in items), modality.labels))
+    trainee = JudgeTrainee(images[0], truths[0], images[1], truths[1], modality.labels, settings, run.device)
+    run.train(trainee, settings.steps)
+    bundles.write_part(run.opened(), judges.PART, *trainee.export())
+    features.export_features(run.opened())
+
+
+def generator(run: Run) -> None:
+    """Train the language model; needs a bundle with tokenizer, aligner and codebook."""
+    from medsynth_cli.alignment import aligner as aligners
+    from medsynth_cli.alignment import build, retrieval
+    from medsynth_cli.tokens import generator as generators
+    from medsynth_cli.tokens import tokenizer as tokenizers
+    from medsynth_cli.tokens.language_model import LanguageModelConfig
+    from medsynth_cli.tokens.sequence import Layout, SequenceEncoder
+    from medsynth_cli.training import corpus
+    from medsynth_cli.training.generator import GeneratorOptions, GeneratorTrainee
+
+    settings = run.options(GeneratorOptions, "generator")
+    bundle, modality = bundles.load(str(run.bundle)), modalities.load(run.modality)
+    tokenizer = tokenizers.load(bundle, run.device)
+    retriever = retrieval.load(bundle)
+    words = build.words(retriever.vocabulary)
+    writer = corpus.ReportWriter(modality.folder, retriever.vocabulary, settings.seed)
+    items = run.items()
+    metas = [[item.meta | {"id": item.id} for item in part] for part in items]
+    text = corpus.text_tokenizer(writer.texts(metas[0]))
+    layout = Layout(
+        codes=tokenizer.config.num_vq_embeddings,
+        grid=tokenizer.config.grid,
+        text_size=text.get_vocab_size(),
+        labels=modality.labels,
+        views=modality.views,
+    )
+    label_of = {key: term.label for key, term in retriever.vocabulary.terms.items() if term.label}
+    encoder = SequenceEncoder(layout, text, label_of)
+    aligner = aligners.load(bundle, run.device)
+    train = _generator_data(items[0], metas[0], tokenizer, aligner, words, settings.versions, run)
+    validation = _generator_data(items[1], metas[1], tokenizer, aligner, words, 1, run)
+    trainee = GeneratorTrainee(
+        train, validation, words, retriever, writer, encoder, text,
+        LanguageModelConfig(layout.vocab_size, dropout=settings.dropout), settings, run.device,
+        bundle.tokenizer_sha256,
+    )  # fmt: skip
+    run.train(trainee, settings.steps)
+    bundles.write_part(run.opened(), generators.PART, *trainee.export())
+
+
+PARTS: dict[str, Callable[[Run], None]] = {
+    "tokenizer": tokenizer,
+    "aligner": aligner,
+    "generator": generator,
+    "judge": judge,
+}
+"""Part of a bundle -> what trains it."""
+
+
+def _pixels(items: list[Item], size_px: int) -> NDArray[np.uint8]:
+    return datasets.stack(items, size_px)
+
+
+@torch.inference_mode()
+def _generator_data(
+    items: list[Item],
+    metas: list[dict[str, Any]],
+    tokenizer: Vqgan,
+    aligner: Aligner,
+    words: list[Word],
+    versions: int,
+    run: Run,
+) -> GeneratorData:
+    """Codes of images, the first version as they are and the others slightly moved, and places of their findings."""
+    from medsynth_cli.alignment.build import scores_of
+    from medsynth_cli.training.augment import jitter
+    from medsynth_cli.training.generator import GeneratorData, places_of
+
+    size = tokenizer.config.resolution_px
+    codes = np.zeros((len(items), versions, tokenizer.config.grid, tokenizer.config.grid), dtype=np.uint16)
+    places = np.full((len(items), len(words), 2), -1, dtype=np.int8)
+    vectors = aligner.encode_words([word.phrase for word in words])
+    console().print(f"writing the codes of {len(items)} images", markup=False)
+    with Progress("codes", len(items)) as progress, torch.autocast(run.device.type, torch.bfloat16):
+        for start in range(0, len(items), BATCH):
+            part = slice(start, start + BATCH)
+            pixels = torch.from_numpy(_pixels(items[part], size)).to(run.device)[:, None].float() / 255
+            random = loop.draws(0, start)
+            for version in range(versions):
+                moved = pixels if version == 0 else jitter(pixels, random)
+                codes[part, version] = tokenizer.encode(moved).cpu().numpy()
+            shown = [i for i, meta in enumerate(metas[part]) if meta.get("labels")]
+            if shown:
+                scores = scores_of(aligner, pixels[shown], vectors)
+                for i, own in zip(shown, scores, strict=True):
+                    places[start + i] = places_of(own, metas[start + i]["labels"], words)
+            progress.advance(len(pixels))
+    return GeneratorData(codes, places, metas)
