@@ -1,0 +1,60 @@
+"""``medsynth train``: every part learns from a shard, goes on after an interruption, and fits a bundle."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from medsynth_cli.runtime import bundles
+
+Run = Callable[..., "object"]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the embedded bundle, to train into."""
+    folder = tmp_path / "copy"
+    shutil.copytree(bundles.assets() / "cxr-mini", folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("part", "options", "column"),
+    [
+        ("tokenizer", ["batch_size=2", "autoencoder_until=0.3", "adversary_from=0.6", "perceptual_from=0.3"], "l1"),
+        ("aligner", ["batch_size=4"], "words"),
+        ("generator", ["batch_size=2", "versions=1"], "loss"),
+        ("judge", ["batch_size=4", "size_px=64"], "loss"),
+    ],
+)
+def test_a_part_trains_resumes_and_lands_in_the_bundle(
+    run: Run, shard: Path, copy: Path, tmp_path: Path, part: str, options: list[str], column: str
+) -> None:
+    before = bundles.load(str(copy)).part_sha256(part)
+    arguments = ["train", part, shard, "--validation", shard, "-o", copy, "--run", tmp_path / "run"]
+    settings = [argument for option in options for argument in ("--set", option)]
+    assert run(*arguments, *settings, "--set", "steps=4", "--validate-every", 2, "--device", "cpu").code == 0
+    refused = run(*arguments, *settings, "--set", "steps=6", "--device", "cpu")
+    assert refused.code == 2
+    assert "--resume" in refused.err
+    resumed = run(*arguments, *settings, "--set", "steps=6", "--resume", "--validate-every", 2, "--device", "cpu")
+    assert resumed.code == 0, resumed.err
+    with (tmp_path / "run" / "curves.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["step"] for row in rows] == ["2", "4", "6"]
+    assert all(float(row[column]) > 0 for row in rows)
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
+    manifest = json.loads((copy / "bundle.json").read_text())
+    assert manifest["parts"][part]["sha256"] != before
+
+
+def test_unknown_settings_are_named(run: Run, shard: Path, tmp_path: Path) -> None:
+    result = run("train", "judge", shard, "--validation", shard, "-o", tmp_path / "b", "--set", "stepz=4")
+    assert result.code == 2
+    assert "stepz" in result.err
+    assert "steps" in result.err

@@ -1,0 +1,147 @@
+"""What many tests need: the command line in process, small sets of radiographs, and a small bundle that evaluates."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medsynth_cli.app import main
+from medsynth_cli.files import pixels
+
+SHARD = Path(__file__).parents[2] / "shared" / "data" / "nih-val-000.tar"
+LABELS = (["Effusion"], [], ["Cardiomegaly", "Effusion"], [])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict]:
+        """stdout as records."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command line in process: ``run("align", "-", stdin="...")``."""
+
+    def call(*argv: object, stdin: str = "") -> Result:
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        code = main([str(argument) for argument in argv])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def radiographs() -> list[tuple[dict, np.ndarray]]:
+    """Thirty-two radiographs with labels: what the tokenizer makes of the codebook's source images."""
+    import torch
+
+    from medsynth_cli.alignment import codebook
+    from medsynth_cli.modality import find
+    from medsynth_cli.runtime import bundles
+    from medsynth_cli.text import vocabulary
+    from medsynth_cli.tokens import tokenizer
+
+    bundle = bundles.load("cxr-mini")
+    book = codebook.of(bundle, None)
+    terms = vocabulary.load(find("chest_xray")).terms
+    chosen: dict[int, str] = {}
+    for (term, _), start in zip(book.words, book.starts, strict=False):
+        for entry in range(int(start), int(start) + 4):
+            chosen.setdefault(int(book.image[entry]), str(terms[term].label))
+    numbers = list(chosen)[:32]
+    codes = torch.from_numpy(book.codes[numbers])
+    images = (tokenizer.load(bundle, torch.device("cpu")).decode(codes)[:, 0] * 255).round().to(torch.uint8).numpy()
+    metas = [
+        {"id": f"real-{i:03d}", "patient": f"p{i // 2}", "labels": [chosen[n]], "view": "PA", "sex": "F", "age": 50}
+        for i, n in enumerate(numbers)
+    ]
+    return list(zip(metas, images, strict=True))
+
+
+@pytest.fixture(scope="session")
+def shard(radiographs: list[tuple[dict, np.ndarray]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The radiographs as a WebDataset shard."""
+    path = tmp_path_factory.mktemp("data") / "real-000.tar"
+    with tarfile.open(path, "w") as handle:
+        for meta, image in radiographs:
+            for suffix, data in ((".png", pixels.encode_png(image)), (".json", json.dumps(meta).encode())):
+                member = tarfile.TarInfo(meta["id"] + suffix)
+                member.size = len(data)
+                handle.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture(scope="session")
+def chests():
+    """Twelve images, uint8 ``(12, 256, 256)``: real radiographs where the data is at hand, else drawn ones."""
+    from medsynth_cli.files import datasets
+
+    if SHARD.exists():
+        return datasets.stack(islice(datasets.read([SHARD]), 12), 256)
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[-1:1:256j, -1:1:256j]
+    lungs = [np.hypot((x + s) * 2.4, y) < w for s, w in zip((-0.4, 0.4) * 6, random.uniform(0.5, 0.9, 12), strict=True)]
+    return np.stack([np.clip(190 - 120 * lung + random.normal(0, 12, x.shape), 0, 255) for lung in lungs]).astype(
+        np.uint8
+    )
+
+
+@pytest.fixture(scope="session")
+def chest_meta():
+    """Metadata of the twelve images, made up: four labels sets in turn, two images a patient."""
+    return [
+        {
+            "id": f"chest-{i}",
+            "patient": f"patient-{i // 2}",
+            "labels": LABELS[i % 4],
+            "view": ("PA", "AP", None)[i % 3],
+            "sex": ("M", "F", None)[i % 3],
+            "age": None if i % 5 == 0 else 20 + i,
+        }
+        for i in range(12)
+    ]
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory, chests, chest_meta):
+    """Folder of a bundle with extractor, an untrained judge, and the reference ``chests``."""
+    import torch
+
+    from medsynth_cli import modality
+    from medsynth_cli.files import pixels
+    from medsynth_cli.files.datasets import Item
+    from medsynth_cli.metrics import reference
+    from medsynth_cli.recognition import features, judges, trunks
+    from medsynth_cli.runtime import bundles
+
+    bundle = bundles.create(tmp_path_factory.mktemp("bundle") / "small", "small", "chest_xray")
+    features.export_features(bundle)
+    labels = modality.load("chest_xray").labels
+    torch.manual_seed(0)
+    judge = trunks.imagenet("lite0", num_classes=0)
+    judge.reset_classifier(len(labels))
+    config = {"trunk": "lite0", "labels": list(labels), "size_px": 224}
+    bundles.write_part(bundle, judges.PART, judge.state_dict(), config)
+    items = [
+        Item(meta["id"], pixels.encode_png(chest), "", meta) for chest, meta in zip(chests, chest_meta, strict=True)
+    ]
+    reference.build(items, bundle, "chests", torch.device("cpu"), 256, labels)
+    return bundle.folder
