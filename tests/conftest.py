@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,12 @@ from medsynth_cli.files import pixels
 
 SHARD = Path(__file__).parents[2] / "shared" / "data" / "nih-val-000.tar"
 LABELS = (["Effusion"], [], ["Cardiomegaly", "Effusion"], [])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Ctrl-C works in the tests and their processes, also when a shell started them in the background, ignoring it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
