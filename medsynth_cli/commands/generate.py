@@ -49,7 +49,7 @@ def generate(
     Writes the images, records.jsonl, run.json and a contact sheet to a folder; the records also go to
     stdout when it is no terminal. The same command makes the same bytes.
     """
-    from medsynth_cli.image import requests
+    from medsynth_cli.image import pipeline, requests
 
     if (findings is None) == (source is None):
         raise MedsynthError("name either --findings or a file of records", 'medsynth generate --findings "effusion"')
@@ -59,9 +59,7 @@ def generate(
     )  # fmt: skip
     failures = records.Failures(errors)
     wanted = (
-        [request.term_set(findings)]
-        if findings is not None
-        else records.read(str(source), ("terms", "report", "aligned"), failures)
+        [request.term_set(findings)] if findings is not None else records.read(str(source), pipeline.KINDS, failures)
     )
     if out is None:
         first = next(iter(wanted := iter(wanted)), None)
