@@ -1,8 +1,12 @@
 """``python -m medsynth_cli``, and the ``medsynth`` script."""
 
+import gc
 import sys
 
-from medsynth_cli.app import main
+# Imports make many objects and no garbage: looking for some after every 700 takes a tenth of the start-up time.
+gc.set_threshold(100_000, 50, 100)
+
+from medsynth_cli.app import main  # noqa: E402
 
 
 def run() -> None:

@@ -102,6 +102,7 @@ def generator(
     validation: Validation,
     out: Into,
     run: RunFolder = None,
+    start: Start = None,
     validate_every: Every = 200,
     modality: settings.Modality = settings.DEFAULT_MODALITY,
     device: settings.Device = "auto",
@@ -112,7 +113,9 @@ def generator(
     debug: settings.Debug = False,
 ) -> int:
     """Train the language model that writes image codes; the bundle needs tokenizer, aligner and codebook."""
-    return _train("generator", data, validation, out, run, validate_every, modality, device, options, resume)
+    return _train(
+        "generator", data, validation, out, run, validate_every, modality, device, options, resume, start
+    )  # fmt: skip
 
 
 @app.command()

@@ -86,7 +86,7 @@ class Synthesizer:
         steps = layout.grid**2
         noise = [gumbel((seed, zlib.crc32(str(record["id"]).encode())), steps, layout.codes) for record in batch]
         prefixes = np.stack([encoder.prefix(record) for record in batch])
-        return sample(self.generator.model, layout, prefixes, encoder.empty(), np.stack(noise), sampling)
+        return sample(self.generator.decoder, layout, prefixes, encoder.empty(), np.stack(noise), sampling)
 
     def _pixels(self, codes: NDArray[np.int64]) -> NDArray[np.uint8]:
         rows = np.arange(ROWS[self.device.type]) % len(codes)

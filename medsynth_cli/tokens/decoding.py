@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from medsynth_cli.tokens.language_model import Cache, LanguageModel
-from medsynth_cli.tokens.sequence import Layout
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from medsynth_cli.tokens.decoder import Decoder
+    from medsynth_cli.tokens.sequence import Layout
 
 ROWS = {"cpu": 16, "cuda": 64, "mps": 16}
 """Images decoded at a time by kind of device, whatever the batch size asked for."""
@@ -40,7 +40,7 @@ class Sampling:
 
 @torch.inference_mode()
 def sample(
-    model: LanguageModel,
+    decoder: Decoder,
     layout: Layout,
     prefixes: NDArray[np.int64],
     empty: NDArray[np.int64],
@@ -50,7 +50,7 @@ def sample(
     """Write the codes of up to as many images as the device's `ROWS`.
 
     Args:
-        model: the language model.
+        decoder: the language model.
         layout: its sequence layout.
         prefixes: int64 ``(N, prefix)``.
         empty: int64 ``(prefix,)``, the prefix that asks for nothing.
@@ -61,27 +61,24 @@ def sample(
         int64 ``(N, grid, grid)``, [0, codes).
     """
     count, steps = len(prefixes), layout.grid**2
-    device = next(model.parameters()).device
-    size = ROWS[device.type]
+    size = ROWS[decoder.device.type]
     rows = np.arange(size) % count
     guided = sampling.cfg != 1.0
     tokens = torch.from_numpy(prefixes[rows])
     if guided:
         tokens = torch.cat([tokens, torch.from_numpy(empty).expand(size, -1)])
-    noise_NSK = torch.from_numpy(noise).to(device)
-    cache = Cache(model.config, len(tokens), layout.length, device)
-    head = model.lm_head.weight[: layout.codes]
-    codes = torch.empty(size, steps, dtype=torch.int64, device=device)
-    hidden = model.hidden(tokens.to(device), cache)
+    tokens = tokens.to(decoder.device)
+    noise_SNK = torch.from_numpy(noise[rows].swapaxes(0, 1)).to(decoder.device)
+    cache = decoder.cache(len(tokens))
+    codes = torch.empty(size, steps, dtype=torch.int64, device=decoder.device)
     for step in range(steps):
-        logits = hidden[:, -1] @ head.T
+        logits = decoder.logits(tokens, cache)
         if guided:
             asked, unasked = logits.chunk(2)
             logits = unasked + sampling.cfg * (asked - unasked)
-        codes[:, step] = draw(logits, noise_NSK[rows, step], sampling)
-        if step + 1 < steps:
-            newest = codes[:, step : step + 1]
-            hidden = model.hidden(torch.cat([newest, newest]) if guided else newest, cache)
+        codes[:, step] = draw(logits, noise_SNK[step], sampling)
+        newest = codes[:, step : step + 1]
+        tokens = torch.cat([newest, newest]) if guided else newest
     return codes[:count].view(count, layout.grid, layout.grid).cpu().numpy()
 
 

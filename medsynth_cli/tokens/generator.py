@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from medsynth_cli.errors import MedsynthError
+from medsynth_cli.tokens.decoder import Decoder
 from medsynth_cli.tokens.language_model import LanguageModel, LanguageModelConfig
 from medsynth_cli.tokens.sequence import Layout, SequenceEncoder
 
@@ -30,23 +31,35 @@ class Generator:
     """What turns aligned records into codes.
 
     Attributes:
-        model: the language model.
+        decoder: the language model, arranged for decoding.
         layout: sizes of its sequences.
         encoder: writes their prefixes.
     """
 
-    model: LanguageModel
+    decoder: Decoder
     layout: Layout
     encoder: SequenceEncoder
 
 
 def load(bundle: Bundle, device: torch.device, label_of: Mapping[str, str]) -> Generator:
-    """The trained generator, in evaluation mode and float32.
+    """The trained generator, in float32.
 
     Args:
         bundle: an opened bundle.
         device: where it runs.
         label_of: vocabulary key -> label; see `SequenceEncoder`.
+
+    Raises:
+        MedsynthError: the model's vocabulary does not fit its sequence layout.
+    """
+    model, encoder = language_model(bundle, label_of)
+    layout = encoder.layout
+    with torch.inference_mode():
+        return Generator(Decoder(model.to(device), layout.codes, layout.length), layout, encoder)
+
+
+def language_model(bundle: Bundle, label_of: Mapping[str, str]) -> tuple[LanguageModel, SequenceEncoder]:
+    """The trained language model, in evaluation mode and float32, and what writes its prefixes; see `load`.
 
     Raises:
         MedsynthError: the model's vocabulary does not fit its sequence layout.
@@ -59,22 +72,21 @@ def load(bundle: Bundle, device: torch.device, label_of: Mapping[str, str]) -> G
         raise MedsynthError(
             f"bundle {bundle.name}: the language model has {config.vocab_size} tokens, its layout {layout.vocab_size}"
         )
-    with torch.device("meta"):
-        model = LanguageModel(config)
-    model.load_state_dict(weights, assign=True)
-    model.to(device).eval().requires_grad_(False)
-    return Generator(model, layout, SequenceEncoder(layout, text, label_of))
+    # Not on the meta device: drawing its embeddings there makes torch import its compiler, for four seconds.
+    model = LanguageModel(config)
+    model.load_state_dict(weights)
+    return model.eval().requires_grad_(False), SequenceEncoder(layout, text, label_of)
 
 
 def export(
-    weights: Mapping[str, Tensor], model: LanguageModelConfig, layout: Layout, text: Tokenizer, tokenizer_sha256: str
+    weights: Mapping[str, Tensor], model: LanguageModelConfig, encoder: SequenceEncoder, tokenizer_sha256: str
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights and configuration of the bundle part; the reverse of `load`."""
-    data = np.frombuffer(text.to_str().encode(), dtype=np.uint8)
+    data = np.frombuffer(encoder.text.to_str().encode(), dtype=np.uint8)
     config = {
         "model": asdict(model) | {"dropout": 0.0},
-        "layout": asdict(layout),
-        "codes": layout.codes,
+        "layout": asdict(encoder.layout),
+        "codes": encoder.layout.codes,
         "tokenizer_sha256": tokenizer_sha256,
     }
     return dict(weights) | {TEXT: torch.from_numpy(data.copy())}, config

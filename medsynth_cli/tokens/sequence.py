@@ -113,7 +113,7 @@ class SequenceEncoder:
 
     def __init__(self, layout: Layout, text: Tokenizer, label_of: Mapping[str, str]) -> None:
         self.layout = layout
-        self._text = text
+        self.text = text
         self._label = {term: layout.labels.index(label) for term, label in label_of.items() if label in layout.labels}
 
     def prefix(self, record: Record) -> NDArray[np.int64]:
@@ -166,7 +166,7 @@ class SequenceEncoder:
 
     def _report(self, record: Record) -> list[int]:
         report = record["report"]
-        ids = self._text.encode(f"{report['impression']} {report['findings']}").ids
+        ids = self.text.encode(f"{report['impression']} {report['findings']}").ids
         return [self.layout.offsets["text"] + i for i in ids[: self.layout.text_length]]
 
     def _patch(self, patch: Mapping[str, Any]) -> list[int]:

@@ -22,9 +22,8 @@ CODES = ("encoder.", "quant_conv.", "quantize.")
 
 def load(bundle: Bundle, device: torch.device) -> Vqgan:
     """The trained tokenizer, in evaluation mode and float32."""
-    with torch.device("meta"):
-        model = Vqgan(config(bundle.config(PART)))
-    model.load_state_dict(bundle.weights(PART), assign=True)
+    model = Vqgan(config(bundle.config(PART)))
+    model.load_state_dict(bundle.weights(PART))
     return model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from medsynth_cli.alignment.aligner import Aligner, AlignerConfig
 from medsynth_cli.recognition import trunks
-from medsynth_cli.training.loop import Average, batch_indices, cosine, draws, set_rate
+from medsynth_cli.training.loop import Average, Trainee, batch_indices, cosine, draws, set_rate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +58,7 @@ class AlignerData:
     boxes: NDArray[np.float16]
 
 
-class AlignerTrainee:
+class AlignerTrainee(Trainee[Aligner]):
     """The aligner and its data.
 
     Args:
@@ -89,7 +89,7 @@ class AlignerTrainee:
         inside = [p for p in self.model.trunk.parameters() if p.requires_grad]
         outside = [p for name, p in self.model.named_parameters() if not name.startswith("trunk.")]
         groups = [{"params": inside, "scale": options.trunk_rate}, {"params": outside, "scale": 1.0}]
-        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.02)
+        self.optimisers = [torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.02)]
         self.average = Average(self.model, options.average_decay)
         known_targets = np.nan_to_num(train.targets)
         rate = known_targets.sum(0) / np.maximum(1, (~np.isnan(train.targets)).sum(0))
@@ -109,11 +109,12 @@ class AlignerTrainee:
         boxes = torch.from_numpy(self.train.boxes[rows].astype(np.float32)).to(self.device)
         word_loss, box_loss = self._word_loss(scores, targets), self._box_loss(scores, boxes)
         loss = word_loss + options.box_weight * box_loss
-        set_rate(self.optimiser, cosine(step, options.steps, options.learning_rate, 50))
-        self.optimiser.zero_grad(set_to_none=True)
+        (optimiser,) = self.optimisers
+        set_rate(optimiser, cosine(step, options.steps, options.learning_rate, 50))
+        optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
+        optimiser.step()
         self.average.update(self.model, step)
         return {"words": float(word_loss.detach()), "boxes": float(box_loss.detach())}
 
@@ -122,14 +123,11 @@ class AlignerTrainee:
         """AUROC of phrases on validation images, and how often the best patch lies in a box."""
         from medsynth_cli.metrics.auroc import auroc
 
-        weights = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.model.load_state_dict(self.average.weights)
-        self.model.eval()
-        parts = [
-            self._scores(self._pixels(self.validation.images[start : start + 16])).float().cpu()
-            for start in range(0, len(self.validation.images), 16)
-        ]
-        self.model.load_state_dict(weights)
+        with self.average.applied(self.model):
+            parts = [
+                self._scores(self._pixels(self.validation.images[start : start + 16])).float().cpu()
+                for start in range(0, len(self.validation.images), 16)
+            ]
         scores = torch.cat(parts)
         best = pool(scores).numpy()
         areas = []
@@ -147,20 +145,6 @@ class AlignerTrainee:
     def export(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights and configuration of the bundle part."""
         return self.average.weights, asdict(self.model.config)
-
-    def state(self) -> dict[str, Any]:
-        """See `loop.Trainee.state`."""
-        return {
-            "model": self.model.state_dict(),
-            "average": self.average.weights,
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """See `loop.Trainee.restore`."""
-        self.model.load_state_dict(state["model"])
-        self.average.restore(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
 
     def _scores(self, pixels: Tensor) -> Tensor:
         """Logits of every phrase at every patch: ``(B, P, g, g)``."""

@@ -19,16 +19,18 @@ from torch import Tensor
 from medsynth_cli.alignment.build import PATCH, Word, best
 from medsynth_cli.tokens import generator as generators
 from medsynth_cli.tokens.language_model import LanguageModel, LanguageModelConfig
-from medsynth_cli.training.loop import Average, batch_indices, cosine, draws, set_rate
+from medsynth_cli.training.loop import Average, Trainee, batch_indices, cosine, draws, set_rate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from tokenizers import Tokenizer
 
     from medsynth_cli.alignment.retrieval import Retriever
     from medsynth_cli.files.records import Record
     from medsynth_cli.tokens.sequence import Layout, SequenceEncoder
     from medsynth_cli.training.corpus import ReportWriter
+
+HEAD_SIZE = 64
+"""Dimensions of an attention head: smaller ones take longer for the same hidden size."""
 
 MUON_SCALE = 2.0
 """Learning rate of Muon relative to AdamW's."""
@@ -47,23 +49,27 @@ class GeneratorOptions:
         dropped_person: share of sequences without view, of those without sex, and of those without age.
         versions: versions of each image's codes: as it is, and slightly moved.
         finding_weight: how much more often images with findings are drawn.
-        label_smoothing: of the cross-entropy.
+        described_weight: how much more often images whose view is known are drawn; prompts mostly name one.
+        layers: of a new language model; one that the run starts from keeps its own shape.
+        hidden_size: of a new language model, a multiple of `HEAD_SIZE`.
     """
 
-    steps: int = 3000
+    steps: int = 3600
     batch_size: int = 16
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
     dropout: float = 0.1
-    own_patches: float = 0.35
-    fetched_patches: float = 0.35
-    wrong_patches: float = 0.1
+    own_patches: float = 0.4
+    fetched_patches: float = 0.25
+    wrong_patches: float = 0.15
     dropped_prompts: float = 0.12
     dropped_text: float = 0.3
     dropped_person: float = 0.15
     versions: int = 3
     finding_weight: float = 2.0
-    label_smoothing: float = 0.0
+    described_weight: float = 2.0
     average_decay: float = 0.998
+    layers: int = 6
+    hidden_size: int = 256
     seed: int = 0
 
 
@@ -82,7 +88,7 @@ class GeneratorData:
     metas: list[dict[str, Any]]
 
 
-class GeneratorTrainee:
+class GeneratorTrainee(Trainee[LanguageModel]):
     """The language model and its data.
 
     Args:
@@ -92,11 +98,11 @@ class GeneratorTrainee:
         retriever: fetches key patches.
         writer: writes reports from metadata.
         encoder: writes prefixes.
-        text: the encoder's text tokenizer, for `export`.
         model: shape of the language model.
         options: settings of the run.
         device: where to train.
         tokenizer_sha256: hash of the image tokenizer, for `export`.
+        start: weights to go on from.
     """
 
     def __init__(
@@ -107,23 +113,24 @@ class GeneratorTrainee:
         retriever: Retriever,
         writer: ReportWriter,
         encoder: SequenceEncoder,
-        text: Tokenizer,
         model: LanguageModelConfig,
         options: GeneratorOptions,
         device: torch.device,
         tokenizer_sha256: str,
+        start: dict[str, Tensor] | None = None,
     ) -> None:
         torch.manual_seed(options.seed)
         self.train, self.validation, self.words = train, validation, words
-        self.retriever, self.writer, self.encoder, self.text = retriever, writer, encoder, text
+        self.retriever, self.writer, self.encoder = retriever, writer, encoder
         self.options, self.device, self.tokenizer_sha256 = options, device, tokenizer_sha256
         self.model = LanguageModel(model).to(device)
-        self.model.reset_weights()
+        if start is None:
+            self.model.reset_weights()
+        else:
+            self.model.load_state_dict(start)
         self.optimisers = _optimisers(self.model)
         self.average = Average(self.model, options.average_decay)
-        extra = options.finding_weight - 1
-        repeats = [1 + (extra if meta.get("labels") else 0) for meta in train.metas]
-        self.order = np.repeat(np.arange(len(train.metas)), np.round(repeats).astype(int))
+        self.order = np.repeat(np.arange(len(train.metas)), [_repeats(meta, options) for meta in train.metas])
 
     def step(self, step: int) -> dict[str, float]:
         """One optimiser step on one batch."""
@@ -131,7 +138,7 @@ class GeneratorTrainee:
         rows = self.order[batch_indices(len(self.order), options.batch_size, options.seed, step)]
         sequences = np.stack([self._sequence(self.train, int(row), random) for row in rows])
         self.model.train()
-        loss = self._loss(torch.from_numpy(sequences).to(self.device), options.label_smoothing)
+        loss = self._loss(torch.from_numpy(sequences).to(self.device))
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -144,50 +151,31 @@ class GeneratorTrainee:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Nats a code on validation images: as prompted, and with no prompt at all."""
-        weights = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.model.load_state_dict(self.average.weights)
-        self.model.eval()
         random = np.random.default_rng([self.options.seed, 3])
         records = [self._record(self.validation, i, random) for i in range(len(self.validation.metas))]
         prompted = np.stack([self.encoder.prefix(record) for record in records])
         empty = np.repeat(self.encoder.empty()[None], len(records), axis=0)
         codes = self.validation.codes[:, 0].reshape(len(records), -1).astype(np.int64)
         losses = {}
-        for name, prefixes in (("val_loss", prompted), ("val_unprompted", empty)):
-            sequences = torch.from_numpy(np.concatenate([prefixes, codes], axis=1))
-            parts = [float(self._loss(part.to(self.device), 0.0)) * len(part) for part in sequences.split(16)]
-            losses[name] = sum(parts) / len(sequences)
-        self.model.load_state_dict(weights)
+        with self.average.applied(self.model):
+            for name, prefixes in (("val_loss", prompted), ("val_unprompted", empty)):
+                sequences = torch.from_numpy(np.concatenate([prefixes, codes], axis=1))
+                parts = [float(self._loss(part.to(self.device))) * len(part) for part in sequences.split(16)]
+                losses[name] = sum(parts) / len(sequences)
         return losses
 
     def export(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights and configuration of the bundle part."""
-        layout = self.encoder.layout
-        return generators.export(self.average.weights, self.model.config, layout, self.text, self.tokenizer_sha256)
+        return generators.export(self.average.weights, self.model.config, self.encoder, self.tokenizer_sha256)
 
-    def state(self) -> dict[str, Any]:
-        """See `loop.Trainee.state`."""
-        return {
-            "model": self.model.state_dict(),
-            "average": self.average.weights,
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """See `loop.Trainee.restore`."""
-        self.model.load_state_dict(state["model"])
-        self.average.restore(state["average"])
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-
-    def _loss(self, sequences: Tensor, smoothing: float) -> Tensor:
+    def _loss(self, sequences: Tensor) -> Tensor:
         """Cross-entropy of the image codes alone."""
         layout: Layout = self.encoder.layout
         with torch.autocast(self.device.type, torch.bfloat16):
             hidden = self.model.hidden(sequences[:, :-1])[:, layout.prefix - 1 :]
             logits = hidden @ self.model.lm_head.weight[: layout.codes].T
         wanted = sequences[:, layout.prefix :]
-        return F.cross_entropy(logits.float().flatten(0, 1), wanted.flatten(), label_smoothing=smoothing)
+        return F.cross_entropy(logits.float().flatten(0, 1), wanted.flatten())
 
     def _sequence(self, data: GeneratorData, row: int, random: np.random.Generator) -> NDArray[np.int64]:
         """One training sequence: int64 ``(length,)``."""
@@ -252,6 +240,12 @@ class GeneratorTrainee:
     def _fetch(self, words: list[Word], random: np.random.Generator) -> list[dict[str, Any]]:
         count = int(random.integers(1, self.encoder.layout.patches + 1))
         return self.retriever.fetch([(word.term, word.side or None) for word in words], count, random)
+
+
+def _repeats(meta: dict[str, Any], options: GeneratorOptions) -> int:
+    """How often an image is seen while one without findings and of unknown view is seen once."""
+    weight = options.finding_weight if meta.get("labels") else 1.0
+    return round(weight * (options.described_weight if meta.get("view") else 1.0))
 
 
 def _optimisers(model: LanguageModel) -> list[torch.optim.Optimizer]:

@@ -7,11 +7,14 @@ because every random draw comes from `draws`, seeded by (seed, step).
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -23,24 +26,47 @@ from medsynth_cli.runtime.progress import Progress
 
 CHECKPOINT_SECONDS = 180.0
 
+Model = TypeVar("Model", bound=nn.Module)
 
-class Trainee(Protocol):
-    """What the loop trains."""
 
+class Trainee(ABC, Generic[Model]):
+    """What the loop trains.
+
+    Attributes:
+        model: the network.
+        average: the running average of its weights.
+        optimisers: what moves the weights.
+    """
+
+    model: Model
+    average: Average
+    optimisers: list[torch.optim.Optimizer]
+
+    @abstractmethod
     def step(self, step: int) -> dict[str, float]:
         """Take one optimiser step; return its losses."""
 
+    @abstractmethod
     def validate(self) -> dict[str, float]:
         """Measure quality on the validation data."""
 
     def state(self) -> dict[str, Any]:
-        """Everything that resumption needs: weights, optimisers, averages."""
+        """Everything that resumption needs."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.weights,
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
+        self.model.load_state_dict(state["model"])
+        self.average.restore(state["average"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
 
 
-def run(trainee: Trainee, folder: Path, *, steps: int, validate_every: int, resume: bool) -> None:
+def run(trainee: Trainee[Any], folder: Path, *, steps: int, validate_every: int, resume: bool) -> None:
     """Train for ``steps`` steps, writing checkpoints and curves to ``folder``.
 
     Args:
@@ -129,6 +155,17 @@ class Average:
                 own.lerp_(value, 1 - decay)
             else:
                 own.copy_(value)
+
+    @contextlib.contextmanager
+    def applied(self, module: nn.Module) -> Iterator[None]:
+        """Inside the block ``module`` has the averaged weights, and is in evaluation mode."""
+        own = {name: value.clone() for name, value in module.state_dict().items()}
+        module.load_state_dict(self.weights)
+        module.eval()
+        try:
+            yield
+        finally:
+            module.load_state_dict(own)
 
     def restore(self, weights: dict[str, Tensor]) -> None:
         """Take over saved weights."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from medsynth_cli import modality as modalities
-from medsynth_cli.files import datasets
+from medsynth_cli.files import atomic, datasets
 from medsynth_cli.runtime import bundles, options
 from medsynth_cli.runtime.progress import Progress, console
 from medsynth_cli.text import vocabulary as vocabularies
@@ -59,7 +60,7 @@ class Run:
     validate_every: int
     start: Path | None = None
 
-    def train(self, trainee: loop.Trainee, steps: int) -> None:
+    def train(self, trainee: loop.Trainee[Any], steps: int) -> None:
         """Take the trainee through the loop."""
         loop.run(trainee, self.folder, steps=steps, validate_every=self.validate_every, resume=self.resume)
 
@@ -141,7 +142,7 @@ def generator(run: Run) -> None:
     from medsynth_cli.tokens.language_model import LanguageModelConfig
     from medsynth_cli.tokens.sequence import Layout, SequenceEncoder
     from medsynth_cli.training import corpus
-    from medsynth_cli.training.generator import GeneratorOptions, GeneratorTrainee
+    from medsynth_cli.training.generator import HEAD_SIZE, GeneratorOptions, GeneratorTrainee
 
     settings = run.options(GeneratorOptions, "generator")
     bundle, modality = bundles.load(str(run.bundle)), modalities.load(run.modality)
@@ -151,23 +152,34 @@ def generator(run: Run) -> None:
     writer = corpus.ReportWriter(modality.folder, retriever.vocabulary, settings.seed)
     items = run.items()
     metas = [[item.meta | {"id": item.id} for item in part] for part in items]
-    text = corpus.text_tokenizer(writer.texts(metas[0]))
-    layout = Layout(
-        codes=tokenizer.config.num_vq_embeddings,
-        grid=tokenizer.config.grid,
-        text_size=text.get_vocab_size(),
-        labels=modality.labels,
-        views=modality.views,
-    )
     label_of = {key: term.label for key, term in retriever.vocabulary.terms.items() if term.label}
-    encoder = SequenceEncoder(layout, text, label_of)
+    if run.start:
+        started, encoder = generators.language_model(bundles.load(str(run.start)), label_of)
+        shape, weights = replace(started.config, dropout=settings.dropout), started.state_dict()
+    else:
+        text = corpus.text_tokenizer(writer.texts(metas[0]))
+        layout = Layout(
+            codes=tokenizer.config.num_vq_embeddings,
+            grid=tokenizer.config.grid,
+            text_size=text.get_vocab_size(),
+            labels=modality.labels,
+            views=modality.views,
+        )
+        encoder, weights = SequenceEncoder(layout, text, label_of), None
+        shape = LanguageModelConfig(
+            layout.vocab_size,
+            hidden_size=settings.hidden_size,
+            num_hidden_layers=settings.layers,
+            num_attention_heads=settings.hidden_size // HEAD_SIZE,
+            intermediate_size=4 * settings.hidden_size,
+            dropout=settings.dropout,
+        )
     aligner = aligners.load(bundle, run.device)
-    train = _generator_data(items[0], metas[0], tokenizer, aligner, words, settings.versions, run)
-    validation = _generator_data(items[1], metas[1], tokenizer, aligner, words, 1, run)
+    train = _generator_data("train", items[0], metas[0], tokenizer, aligner, words, settings.versions, run)
+    validation = _generator_data("validation", items[1], metas[1], tokenizer, aligner, words, 1, run)
     trainee = GeneratorTrainee(
-        train, validation, words, retriever, writer, encoder, text,
-        LanguageModelConfig(layout.vocab_size, dropout=settings.dropout), settings, run.device,
-        bundle.tokenizer_sha256,
+        train, validation, words, retriever, writer, encoder, shape, settings, run.device,
+        bundle.tokenizer_sha256, weights,
     )  # fmt: skip
     run.train(trainee, settings.steps)
     bundles.write_part(run.opened(), generators.PART, *trainee.export())
@@ -186,8 +198,8 @@ def _pixels(items: list[Item], size_px: int) -> NDArray[np.uint8]:
     return datasets.stack(items, size_px)
 
 
-@torch.inference_mode()
 def _generator_data(
+    name: str,
     items: list[Item],
     metas: list[dict[str, Any]],
     tokenizer: Vqgan,
@@ -196,10 +208,37 @@ def _generator_data(
     versions: int,
     run: Run,
 ) -> GeneratorData:
-    """Codes of images, the first version as they are and the others slightly moved, and places of their findings."""
+    """Codes of images and places of their findings, kept in the run folder for when the run goes on."""
+    from medsynth_cli.training.generator import GeneratorData
+
+    kept = run.folder / f"{name}-codes.npz"
+    parts = bundles.load(str(run.bundle))
+    made_of = [parts.tokenizer_sha256, parts.part_sha256("aligner"), str(versions), *(item.id for item in items)]
+    key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
+    if kept.exists():
+        with np.load(kept) as stored:
+            if str(stored["key"]) == key:
+                return GeneratorData(stored["codes"], stored["places"], metas)
+    codes, places = _encode(items, metas, tokenizer, aligner, words, versions, run)
+    with atomic.replacing(kept) as handle:
+        np.savez(handle, key=np.array(key), codes=codes, places=places)
+    return GeneratorData(codes, places, metas)
+
+
+@torch.inference_mode()
+def _encode(
+    items: list[Item],
+    metas: list[dict[str, Any]],
+    tokenizer: Vqgan,
+    aligner: Aligner,
+    words: list[Word],
+    versions: int,
+    run: Run,
+) -> tuple[NDArray[np.uint16], NDArray[np.int8]]:
+    """``codes`` and ``places`` of `GeneratorData`: the first version as the images are, the others slightly moved."""
     from medsynth_cli.alignment.build import scores_of
     from medsynth_cli.training.augment import jitter
-    from medsynth_cli.training.generator import GeneratorData, places_of
+    from medsynth_cli.training.generator import places_of
 
     size = tokenizer.config.resolution_px
     codes = np.zeros((len(items), versions, tokenizer.config.grid, tokenizer.config.grid), dtype=np.uint16)
@@ -220,4 +259,4 @@ def _generator_data(
                 for i, own in zip(shown, scores, strict=True):
                     places[start + i] = places_of(own, metas[start + i]["labels"], words)
             progress.advance(len(pixels))
-    return GeneratorData(codes, places, metas)
+    return codes, places

@@ -20,7 +20,7 @@ from torch import Tensor
 from medsynth_cli.tokens.vqgan import Vqgan, VqganConfig
 from medsynth_cli.training import critic
 from medsynth_cli.training.augment import jitter
-from medsynth_cli.training.loop import Average, batch_indices, cosine, draws, set_rate
+from medsynth_cli.training.loop import Average, Trainee, batch_indices, cosine, draws, set_rate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class TokenizerOptions:
     seed: int = 0
 
 
-class TokenizerTrainee:
+class TokenizerTrainee(Trainee[Vqgan]):
     """The tokenizer, its codebook statistics, its critic and its data.
 
     Args:
@@ -84,8 +84,10 @@ class TokenizerTrainee:
         self.trunk = critic.Trunk().to(device)
         self.trunk.calibrate(self._pixels(train[:: max(1, len(train) // 32)][:32]))
         self.heads = critic.Heads().to(device)
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), betas=(0.9, 0.98), weight_decay=1e-4)
-        self.head_optimiser = torch.optim.AdamW(self.heads.parameters(), lr=4e-4, betas=(0.5, 0.99), weight_decay=0)
+        self.optimisers = [
+            torch.optim.AdamW(self.model.parameters(), betas=(0.9, 0.98), weight_decay=1e-4),
+            torch.optim.AdamW(self.heads.parameters(), lr=4e-4, betas=(0.5, 0.99), weight_decay=0),
+        ]
         self.average = Average(self.model, options.average_decay)
         table = self.model.quantize.embedding.weight
         table.requires_grad_(False)
@@ -112,7 +114,7 @@ class TokenizerTrainee:
             nearest = self.model.quantize.lookup(codes)
             commitment = F.mse_loss(latents, nearest)
             vectors = nearest if adversarial else rotate(latents, nearest)
-            losses["commitment"] = float(commitment)
+            losses["commitment"] = float(commitment.detach())
             if not adversarial:
                 self._update_codebook(latents.detach(), codes, random)
         with self._autocast():
@@ -139,7 +141,7 @@ class TokenizerTrainee:
                 features_real = self.trunk(real[window])
             features = self.trunk(leaf[window])
         perceptual = critic.distance(features, features_real)
-        measured["perceptual"] = float(perceptual)
+        measured["perceptual"] = float(perceptual.detach())
         adversarial = progress >= options.adversary_from
         loss = pixel + options.perceptual_weight * perceptual
         gradient = torch.autograd.grad(loss, leaf, retain_graph=adversarial)[0]
@@ -155,10 +157,11 @@ class TokenizerTrainee:
 
     def _train_heads(self, real: list[Tensor], ours: list[Tensor]) -> dict[str, float]:
         loss = critic.discriminator_loss(self.heads(real), self.heads(ours))
-        self.head_optimiser.zero_grad(set_to_none=True)
+        _, optimiser = self.optimisers
+        optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.head_optimiser.step()
-        return {"discriminator": float(loss)}
+        optimiser.step()
+        return {"discriminator": float(loss.detach())}
 
     def _descend(self, ours: Tensor, gradient: Tensor, extra: Tensor | None, step: int, adversarial: bool) -> None:
         options = self.options
@@ -167,19 +170,23 @@ class TokenizerTrainee:
             rate = cosine(step - switch, options.steps - switch, options.adversary_rate, 50, 0.1)
         else:
             rate = cosine(step, switch, options.learning_rate, 100, 0.1)
-        set_rate(self.optimiser, rate)
-        self.optimiser.zero_grad(set_to_none=True)
+        optimiser, _ = self.optimisers
+        set_rate(optimiser, rate)
+        optimiser.zero_grad(set_to_none=True)
         if extra is not None and extra.requires_grad:
             torch.autograd.backward([ours, extra], [gradient, torch.ones_like(extra)])
         else:
             ours.backward(gradient)
         torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.grad is not None], 1.0)
-        self.optimiser.step()
+        optimiser.step()
         self.average.update(self.model, step)
 
     def _freeze(self) -> None:
         """Make the codes final: go on from the averaged weights, and train the decoder alone."""
         self.model.load_state_dict(self.average.weights)
+        self._freeze_codes()
+
+    def _freeze_codes(self) -> None:
         self.model.encoder.requires_grad_(False)
         self.model.quant_conv.requires_grad_(False)
         self.frozen = True
@@ -217,31 +224,24 @@ class TokenizerTrainee:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """PSNR in dB, perceptual distance and number of codes used, on the validation images."""
-        weights = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.model.load_state_dict(self.average.weights)
         errors, distances, used = [], [], set[int]()
-        for start in range(0, len(self.validation), 16):
-            real = self._pixels(self.validation[start : start + 16])
-            with self._autocast():
+        with self.average.applied(self.model), self._autocast():
+            for start in range(0, len(self.validation), 16):
+                real = self._pixels(self.validation[start : start + 16])
                 latents = self.model.latents(real).float()
                 codes = self.model.quantize.nearest(latents)
                 vectors = self.model.quantize.lookup(codes) if self.seeded else latents
                 ours = self.model.reconstruct(vectors).clamp(0, 1)
                 distances.append(float(critic.distance(self.trunk(ours), self.trunk(real))))
-            errors.append((ours - real).square().mean(dim=(1, 2, 3)))
-            used |= set(codes.flatten().tolist())
-        self.model.load_state_dict(weights)
+                errors.append((ours.float() - real).square().mean(dim=(1, 2, 3)))
+                used |= set(codes.flatten().tolist())
         psnr = -10 * torch.log10(torch.cat(errors).clamp_min(1e-10))
         return {"val_psnr": float(psnr.mean()), "val_perceptual": float(np.mean(distances)), "val_codes": len(used)}
 
     def state(self) -> dict[str, Any]:
         """See `loop.Trainee.state`."""
-        return {
-            "model": self.model.state_dict(),
-            "average": self.average.weights,
+        return super().state() | {
             "heads": self.heads.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "head_optimiser": self.head_optimiser.state_dict(),
             "counts": self.counts,
             "sums": self.sums,
             "seeded": self.seeded,
@@ -250,18 +250,13 @@ class TokenizerTrainee:
 
     def restore(self, state: dict[str, Any]) -> None:
         """See `loop.Trainee.restore`."""
-        self.model.load_state_dict(state["model"])
-        self.average.restore(state["average"])
+        super().restore(state)
         self.heads.load_state_dict(state["heads"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.head_optimiser.load_state_dict(state["head_optimiser"])
         self.counts.copy_(state["counts"])
         self.sums.copy_(state["sums"])
         self.seeded = state["seeded"]
         if state["frozen"]:
-            self.model.encoder.requires_grad_(False)
-            self.model.quant_conv.requires_grad_(False)
-            self.frozen = True
+            self._freeze_codes()
 
     def _pixels(self, images: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(images)).to(self.device)[:, None].float() / 255
@@ -285,7 +280,10 @@ def rotate(latents: Tensor, nearest: Tensor) -> Tensor:
 
 def kmeans(vectors: Tensor, count: int, random: np.random.Generator, rounds: int = 15) -> Tensor:
     """Lloyd's algorithm from random vectors: ``(N, D)`` -> centres ``(count, D)``; empty centres move."""
-    pick = lambda n: vectors[torch.as_tensor(random.permutation(len(vectors))[:n], device=vectors.device)]  # noqa: E731
+
+    def pick(count: int) -> Tensor:
+        return vectors[torch.as_tensor(random.permutation(len(vectors))[:count], device=vectors.device)]
+
     centres = pick(count).clone()
     for _ in range(rounds):
         nearest = (vectors @ centres.T - 0.5 * centres.square().sum(1)).argmax(1)

@@ -44,6 +44,7 @@ def test_a_part_trains_resumes_and_lands_in_the_bundle(
     assert "--resume" in refused.err
     resumed = run(*arguments, *settings, "--set", "steps=6", "--resume", "--validate-every", 2, "--device", "cpu")
     assert resumed.code == 0, resumed.err
+    assert "writing the codes" not in resumed.err  # the generator finds those of its first run
     with (tmp_path / "run" / "curves.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     assert [row["step"] for row in rows] == ["2", "4", "6"]
@@ -51,6 +52,18 @@ def test_a_part_trains_resumes_and_lands_in_the_bundle(
     assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
     manifest = json.loads((copy / "bundle.json").read_text())
     assert manifest["parts"][part]["sha256"] != before
+
+
+def test_a_generator_goes_on_from_a_bundles_weights(run: Run, shard: Path, copy: Path, tmp_path: Path) -> None:
+    arguments = ["train", "generator", shard, "--validation", shard, "-o", copy, "--set", "versions=1"]
+    short = ["--set", "batch_size=2", "--set", "steps=2", "--validate-every", 2, "--device", "cpu"]
+    losses = {}
+    for name, start in (("fresh", []), ("onwards", ["--start", bundles.assets() / "cxr-mini"])):
+        folder = tmp_path / name
+        assert run(*arguments, *short, "--run", folder, *start).code == 0
+        with (folder / "curves.csv").open() as handle:
+            losses[name] = float(next(csv.DictReader(handle))["val_loss"])
+    assert losses["onwards"] < 0.8 * losses["fresh"]
 
 
 def test_unknown_settings_are_named(run: Run, shard: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from medsynth_cli.tokens.decoder import Decoder
 from medsynth_cli.tokens.decoding import Sampling, draw, gumbel, sample
 from medsynth_cli.tokens.language_model import LanguageModel, LanguageModelConfig
 from medsynth_cli.tokens.sequence import Layout
@@ -12,7 +13,7 @@ LAYOUT = Layout(codes=50, grid=4, text_size=300, labels=("Effusion", "Edema"), v
 
 
 @pytest.fixture(scope="module")
-def model() -> LanguageModel:
+def decoder() -> Decoder:
     torch.manual_seed(0)
     model = LanguageModel(
         LanguageModelConfig(
@@ -21,33 +22,33 @@ def model() -> LanguageModel:
     )
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return model.eval()
+    return Decoder(model, LAYOUT.codes, LAYOUT.length)
 
 
-def run(model: LanguageModel, rows: list[int], sampling: Sampling) -> np.ndarray:
+def run(decoder: Decoder, rows: list[int], sampling: Sampling) -> np.ndarray:
     prefixes = np.stack([np.full(LAYOUT.prefix, LAYOUT.pad + row % 2) for row in range(12)])[rows]
     noise = np.stack([gumbel((3, row), 16, 50) for row in rows])
-    return sample(model, LAYOUT, prefixes, np.full(LAYOUT.prefix, LAYOUT.pad), noise, sampling)
+    return sample(decoder, LAYOUT, prefixes, np.full(LAYOUT.prefix, LAYOUT.pad), noise, sampling)
 
 
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
-def test_always_a_full_grid_of_image_codes(model: LanguageModel, cfg: float) -> None:
-    codes = run(model, [0, 1, 2], Sampling(cfg=cfg))
+def test_always_a_full_grid_of_image_codes(decoder: Decoder, cfg: float) -> None:
+    codes = run(decoder, [0, 1, 2], Sampling(cfg=cfg))
     assert codes.shape == (3, 4, 4)
     assert codes.min() >= 0
     assert codes.max() < LAYOUT.codes
 
 
-def test_an_image_does_not_depend_on_its_batch(model: LanguageModel) -> None:
-    together = run(model, [0, 1, 2, 3, 4], Sampling())
+def test_an_image_does_not_depend_on_its_batch(decoder: Decoder) -> None:
+    together = run(decoder, [0, 1, 2, 3, 4], Sampling())
     for row in range(5):
-        np.testing.assert_array_equal(run(model, [row], Sampling())[0], together[row])
-    np.testing.assert_array_equal(run(model, [4, 2, 0], Sampling()), together[[4, 2, 0]])
+        np.testing.assert_array_equal(run(decoder, [row], Sampling())[0], together[row])
+    np.testing.assert_array_equal(run(decoder, [4, 2, 0], Sampling()), together[[4, 2, 0]])
 
 
-def test_guidance_of_one_equals_no_guidance(model: LanguageModel) -> None:
-    almost = run(model, [0, 1], Sampling(cfg=1.0 + 1e-9))
-    np.testing.assert_array_equal(run(model, [0, 1], Sampling(cfg=1.0)), almost)
+def test_guidance_of_one_equals_no_guidance(decoder: Decoder) -> None:
+    almost = run(decoder, [0, 1], Sampling(cfg=1.0 + 1e-9))
+    np.testing.assert_array_equal(run(decoder, [0, 1], Sampling(cfg=1.0)), almost)
 
 
 def test_draws_follow_the_softmax() -> None:

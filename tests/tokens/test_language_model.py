@@ -1,9 +1,10 @@
-"""The language model against transformers, and its cache against the full forward pass."""
+"""The language model against transformers, and its form for decoding against the full forward pass."""
 
 import pytest
 import torch
 
-from medsynth_cli.tokens.language_model import Cache, LanguageModel, LanguageModelConfig
+from medsynth_cli.tokens.decoder import Decoder
+from medsynth_cli.tokens.language_model import LanguageModel, LanguageModelConfig
 
 CONFIG = LanguageModelConfig(
     vocab_size=97, hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=96, rotary_pct=0.5
@@ -41,14 +42,14 @@ def test_logits_equal_those_of_transformers(model: LanguageModel) -> None:
         torch.testing.assert_close(model(tokens), theirs(tokens).logits, rtol=1e-4, atol=1e-4)
 
 
-def test_cached_decoding_equals_the_full_pass(model: LanguageModel) -> None:
+def test_decoding_equals_the_full_pass(model: LanguageModel) -> None:
     tokens = torch.randint(0, 97, (3, 20))
-    cache = Cache(CONFIG, 3, 20, torch.device("cpu"))
     with torch.inference_mode():
-        whole = model.hidden(tokens)
-        steps = [model.hidden(tokens[:, :8], cache)]
-        steps += [model.hidden(tokens[:, i : i + 1], cache) for i in range(8, 20)]
-        torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=1e-4, atol=1e-5)
+        decoder = Decoder(model, 60, 20)
+        cache = decoder.cache(3)
+        steps = [decoder.logits(tokens[:, :8], cache)]
+        steps += [decoder.logits(tokens[:, i : i + 1], cache) for i in range(8, 20)]
+        torch.testing.assert_close(torch.stack(steps, dim=1), model(tokens)[:, 7:, :60], rtol=1e-4, atol=1e-4)
 
 
 def test_later_tokens_do_not_change_earlier_ones(model: LanguageModel) -> None:
