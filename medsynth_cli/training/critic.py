@@ -14,12 +14,12 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from medsynth_cli.recognition import trunks
 
-LEVELS = (0, 1, 2, 3)
-CHANNELS = (16, 24, 40, 112)
+LEVELS = (0, 1, 2, 3, 4)
+CHANNELS = (16, 24, 40, 112, 320)
 
 
 class Trunk(nn.Module):
-    """Frozen EfficientNet-Lite0 features at strides 2, 4, 8 and 16, divided by their spread on real images."""
+    """Frozen EfficientNet-Lite0 features at strides 2, 4, 8, 16 and 32, divided by their spread on real images."""
 
     def __init__(self) -> None:
         super().__init__()
