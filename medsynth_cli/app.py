@@ -28,6 +28,7 @@ def build() -> typer.Typer:
         help="Synthetic radiographs from anatomy and pathology terms. For research, not for diagnosis.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # with panels, help would take half as long again to import what draws them
     )
 
     @app.callback()

@@ -57,6 +57,24 @@ class Decoder:
         self._head = product(head * last.weight, head @ last.bias)
         self._turns = _turns(model.config, length).to(self.device)
 
+    def begin(self, prefixes_BT: Tensor, shared_T: Tensor | None = None) -> tuple[Tensor, Cache]:
+        """Logits ``(B, K)`` of the first code of each sequence, and the cache for those that follow.
+
+        With ``shared_T``, B more rows follow that all begin with it; it is read once.
+        """
+        rows = len(prefixes_BT)
+        if shared_T is None:
+            cache = self.cache(rows)
+            return self.logits(prefixes_BT, cache), cache
+        cache = self.cache(2 * rows)
+        own = Cache([stored[:, :rows] for stored in cache.layers])
+        shared = Cache([stored[:, rows : rows + 1] for stored in cache.layers])
+        logits = [self.logits(prefixes_BT, own), self.logits(shared_T[None], shared).expand(rows, -1)]
+        cache.filled = own.filled
+        for stored in cache.layers:
+            stored[:, rows + 1 :, :, : cache.filled] = stored[:, rows : rows + 1, :, : cache.filled]
+        return torch.cat(logits), cache
+
     def cache(self, rows: int) -> Cache:
         """An empty cache for ``rows`` sequences."""
         config = self.config

@@ -33,9 +33,9 @@ class Sampling:
             prompt more closely.
     """
 
-    temperature: float = 1.0
+    temperature: float = 0.9
     top_k: int = 0
-    cfg: float = 2.0
+    cfg: float = 3.0
 
 
 @torch.inference_mode()
@@ -64,21 +64,19 @@ def sample(
     size = ROWS[decoder.device.type]
     rows = np.arange(size) % count
     guided = sampling.cfg != 1.0
-    tokens = torch.from_numpy(prefixes[rows])
-    if guided:
-        tokens = torch.cat([tokens, torch.from_numpy(empty).expand(size, -1)])
-    tokens = tokens.to(decoder.device)
     noise_SNK = torch.from_numpy(noise[rows].swapaxes(0, 1)).to(decoder.device)
-    cache = decoder.cache(len(tokens))
     codes = torch.empty(size, steps, dtype=torch.int64, device=decoder.device)
+    tokens = torch.from_numpy(prefixes[rows]).to(decoder.device)
+    nothing = torch.from_numpy(empty).to(decoder.device) if guided else None
+    logits, cache = decoder.begin(tokens, nothing)
     for step in range(steps):
-        logits = decoder.logits(tokens, cache)
         if guided:
             asked, unasked = logits.chunk(2)
             logits = unasked + sampling.cfg * (asked - unasked)
         codes[:, step] = draw(logits, noise_SNK[step], sampling)
-        newest = codes[:, step : step + 1]
-        tokens = torch.cat([newest, newest]) if guided else newest
+        if step + 1 < steps:
+            newest = codes[:, step : step + 1]
+            logits = decoder.logits(torch.cat([newest, newest]) if guided else newest, cache)
     return codes[:count].view(count, layout.grid, layout.grid).cpu().numpy()
 
 

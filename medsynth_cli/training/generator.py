@@ -54,7 +54,7 @@ class GeneratorOptions:
         hidden_size: of a new language model, a multiple of `HEAD_SIZE`.
     """
 
-    steps: int = 3600
+    steps: int = 3000
     batch_size: int = 16
     learning_rate: float = 1.5e-3
     dropout: float = 0.1
@@ -66,7 +66,7 @@ class GeneratorOptions:
     dropped_person: float = 0.15
     versions: int = 3
     finding_weight: float = 2.0
-    described_weight: float = 2.0
+    described_weight: float = 3.0
     average_decay: float = 0.998
     layers: int = 6
     hidden_size: int = 256

@@ -43,11 +43,11 @@ class JudgeOptions:
     A positive counts ``(negatives / positives) ** positive_power`` times, at most ``positive_most``.
     """
 
-    steps: int = 625
+    steps: int = 1250
     batch_size: int = 16
     size_px: int = 224
-    learning_rate: float = 1e-3
-    layer_decay: float = 0.75
+    learning_rate: float = 2e-4
+    layer_decay: float = 0.8
     weight_decay: float = 0.02
     warmup: int = 50
     drop_rate: float = 0.3
