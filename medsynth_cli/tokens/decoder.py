@@ -105,10 +105,10 @@ class Decoder:
         end = start + len(turns)
         pairs = packed[:, : 3 * width].view(rows, len(turns), 3 * heads, -1, 2)
         turned = torch.view_as_real(torch.view_as_complex(pairs) * turns).view(rows, len(turns), 3, heads, -1)
-        q, *_ = parts = turned.permute(2, 0, 3, 1, 4).unbind(0)
-        stored[:, :, :, start:end] = torch.stack(parts[1:])
-        k, v = stored[0, :, :, :end], stored[1, :, :, :end]
-        fetched = F.scaled_dot_product_attention(q, k, v, is_causal=len(turns) > 1)
+        turned = turned.permute(2, 0, 3, 1, 4)
+        stored[:, :, :, start:end] = turned[1:]
+        k, v = stored[:, :, :, :end]
+        fetched = F.scaled_dot_product_attention(turned[0], k, v, is_causal=len(turns) > 1)
         return torch.cat([fetched.transpose(1, 2).reshape(-1, width), F.gelu(packed[:, 3 * width :])], dim=1)
 
 
