@@ -58,7 +58,7 @@ class Cache:
         console().print(f"stage: {stage} {key or ''}", markup=False)
         arrays = make()
         with atomic.replacing(path) as handle:
-            np.savez(handle, **arrays)  # type: ignore[arg-type]
+            np.savez(handle, **arrays)
         return arrays
 
 

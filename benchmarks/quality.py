@@ -146,9 +146,9 @@ def pair_figures(bench: Bench) -> list[Figure]:
             scores, wanted = np.concatenate([asked, normal]), np.repeat([1, 0], [len(asked), len(normal)])
             value = auroc.auroc(scores, wanted)
             bounds = auroc.interval(scores, wanted, [*range(len(asked)), *range(len(normal))])
-            bar = {"bar": ">= 0.80", "held": value >= 0.8} if patches == "own" else {}
+            bar, held = (">= 0.80", value >= 0.8) if patches == "own" else ("", None)
             what = f"{len(asked)} pairs, {label} against normal: {title}"
-            figures.append(Figure(what, f"{value:.3f}{between(bounds)}", beside, **bar))  # type: ignore[arg-type]
+            figures.append(Figure(what, f"{value:.3f}{between(bounds)}", beside, bar, held))
     return figures
 
 

@@ -101,7 +101,7 @@ def build(
             pixels = torch.from_numpy(np.stack([image for _, image in chosen]))[:, None].to(device).float() / 255
             codes = tokenizer.encode(pixels).cpu().numpy()
             patches = aligner.encode_patches(pixels)
-            scores = _window_mean(aligner.match(patches, vectors)).cpu().numpy()
+            scores = scores_of(aligner, patches, vectors)
             embeddings = patches.cpu().numpy()
             for i, (item, image) in enumerate(chosen):
                 source = hashlib.sha256(image.tobytes()).hexdigest()[:16]
@@ -113,9 +113,10 @@ def build(
     return _assemble(wanted, heaps, tokenizer_sha256)
 
 
-def scores_of(aligner: Aligner, pixels: torch.Tensor, words_WE: torch.Tensor) -> NDArray[np.float32]:
+def scores_of(aligner: Aligner, patches: torch.Tensor, words_WE: torch.Tensor) -> NDArray[np.float32]:
     """Mean score of each patch-sized window: float32 ``(B, W, g - p + 1, g - p + 1)``, by its upper left code."""
-    return _window_mean(aligner.match(aligner.encode_patches(pixels), words_WE).float()).cpu().numpy()
+    scores = aligner.match(patches, words_WE).float()
+    return torch.nn.functional.avg_pool2d(scores, PATCH, stride=1).cpu().numpy()
 
 
 def best(scores_gg: NDArray[np.float32], side: str) -> tuple[int, int, float]:
@@ -129,11 +130,6 @@ def best(scores_gg: NDArray[np.float32], side: str) -> tuple[int, int, float]:
         allowed[:, centres > middle] = -np.inf
     row, column = np.unravel_index(int(allowed.argmax()), allowed.shape)
     return int(row), int(column), float(allowed[row, column])
-
-
-def _window_mean(scores: torch.Tensor) -> torch.Tensor:
-    """Mean score of each patch-sized window: ``(B, W, g, g)`` -> ``(B, W, g - p + 1, g - p + 1)``."""
-    return torch.nn.functional.avg_pool2d(scores, PATCH, stride=1)
 
 
 def _readable(

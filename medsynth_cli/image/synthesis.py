@@ -75,7 +75,8 @@ class Synthesizer:
                 yield Synthetic(record, own, pixels)
 
     def _codes(self, batch: list[Record], seed: int, sampling: Sampling) -> NDArray[np.int64]:
-        layout, encoder = self.generator.layout, self.generator.encoder
+        encoder = self.generator.encoder
+        layout = encoder.layout
         expected = self.bundle.tokenizer_sha256
         for record in batch:
             if record["tokenizer_sha256"] != expected:

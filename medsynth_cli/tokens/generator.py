@@ -32,12 +32,10 @@ class Generator:
 
     Attributes:
         decoder: the language model, arranged for decoding.
-        layout: sizes of its sequences.
-        encoder: writes their prefixes.
+        encoder: writes the prefixes of its sequences, and knows their layout.
     """
 
     decoder: Decoder
-    layout: Layout
     encoder: SequenceEncoder
 
 
@@ -55,7 +53,7 @@ def load(bundle: Bundle, device: torch.device, label_of: Mapping[str, str]) -> G
     model, encoder = language_model(bundle, label_of)
     layout = encoder.layout
     with torch.inference_mode():
-        return Generator(Decoder(model.to(device), layout.codes, layout.length), layout, encoder)
+        return Generator(Decoder(model.to(device), layout.codes, layout.length), encoder)
 
 
 def language_model(bundle: Bundle, label_of: Mapping[str, str]) -> tuple[LanguageModel, SequenceEncoder]:

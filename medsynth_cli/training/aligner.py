@@ -170,9 +170,6 @@ class AlignerTrainee(Trainee[Aligner]):
         share = boxes.flatten(2) / inside[..., None].clamp_min(1e-6)
         return -(share * log_share).sum(-1)[inside > 0].mean()
 
-    def _pixels(self, images: NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(images)).to(self.device)[:, None].float() / 255
-
 
 def pool(scores: Tensor) -> Tensor:
     """Soft maximum over patches: ``(B, P, g, g)`` -> ``(B, P)``."""

@@ -36,11 +36,13 @@ class Trainee(ABC, Generic[Model]):
         model: the network.
         average: the running average of its weights.
         optimisers: what moves the weights.
+        device: where it is trained.
     """
 
     model: Model
     average: Average
     optimisers: list[torch.optim.Optimizer]
+    device: torch.device
 
     @abstractmethod
     def step(self, step: int) -> dict[str, float]:
@@ -64,6 +66,10 @@ class Trainee(ABC, Generic[Model]):
         self.average.restore(state["average"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
+
+    def _pixels(self, images: np.ndarray) -> Tensor:
+        """Images uint8 ``(N, H, W)`` as pixels float32 ``(N, 1, H, W)``, [0, 1], on the device."""
+        return torch.from_numpy(np.ascontiguousarray(images)).to(self.device)[:, None].float() / 255
 
 
 def run(trainee: Trainee[Any], folder: Path, *, steps: int, validate_every: int, resume: bool) -> None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from medsynth_cli.files.datasets import Item
     from medsynth_cli.runtime.bundles import Bundle
     from medsynth_cli.tokens.vqgan import Vqgan
-    from medsynth_cli.training.generator import GeneratorData
 
 T = TypeVar("T")
+Codes: TypeAlias = "tuple[NDArray[np.uint16], NDArray[np.int8]]"
+"""``codes`` and ``places`` of `training.generator.GeneratorData`."""
 BATCH = 16
 
 
@@ -86,7 +87,7 @@ def tokenizer(run: Run) -> None:
     settings = run.options(TokenizerOptions, "tokenizer")
     start = bundles.load(str(run.start)) if run.start else None
     config = tokenizers.config(start.config(tokenizers.PART)) if start else VqganConfig()
-    train, validation = (_pixels(items, config.resolution_px) for items in run.items())
+    train, validation = (datasets.stack(items, config.resolution_px) for items in run.items())
     weights = start.weights(tokenizers.PART) if start else None
     trainee = TokenizerTrainee(train, validation, config, settings, run.device, weights)
     run.train(trainee, settings.steps)
@@ -109,7 +110,7 @@ def aligner(run: Run) -> None:
     sets = []
     for items in run.items():
         said = corpus.mentions(items, words, config.grid, modality.resolution_px)
-        sets.append(AlignerData(_pixels(items, modality.resolution_px), said.targets, said.boxes))
+        sets.append(AlignerData(datasets.stack(items, modality.resolution_px), said.targets, said.boxes))
     phrases = [word.phrase for word in words]
     trainee = AlignerTrainee(sets[0], sets[1], phrases, config, settings, run.device)
     run.train(trainee, settings.steps)
@@ -125,7 +126,7 @@ def judge(run: Run) -> None:
     modality = modalities.load(run.modality)
     images, truths = [], []
     for items in run.items():
-        images.append(_pixels(items, modality.resolution_px))
+        images.append(datasets.stack(items, modality.resolution_px))
         truths.append(judges.label_matrix((item.meta.get("labels", []) for item in items), modality.labels))
     trainee = JudgeTrainee(images[0], truths[0], images[1], truths[1], modality.labels, settings, run.device)
     run.train(trainee, settings.steps)
@@ -142,7 +143,7 @@ def generator(run: Run) -> None:
     from medsynth_cli.tokens.language_model import LanguageModelConfig
     from medsynth_cli.tokens.sequence import Layout, SequenceEncoder
     from medsynth_cli.training import corpus
-    from medsynth_cli.training.generator import HEAD_SIZE, GeneratorOptions, GeneratorTrainee
+    from medsynth_cli.training.generator import HEAD_SIZE, GeneratorData, GeneratorOptions, GeneratorTrainee
 
     settings = run.options(GeneratorOptions, "generator")
     bundle, modality = bundles.load(str(run.bundle)), modalities.load(run.modality)
@@ -175,8 +176,18 @@ def generator(run: Run) -> None:
             dropout=settings.dropout,
         )
     aligner = aligners.load(bundle, run.device)
-    train = _generator_data("train", items[0], metas[0], tokenizer, aligner, words, settings.versions, run)
-    validation = _generator_data("validation", items[1], metas[1], tokenizer, aligner, words, 1, run)
+
+    def data(name: str, items: list[Item], metas: list[dict[str, Any]], versions: int) -> GeneratorData:
+        made_of = [bundle.tokenizer_sha256, bundle.part_sha256(aligners.PART), str(versions), *(i.id for i in items)]
+        codes, places = _kept(
+            run.folder / f"{name}-codes.npz",
+            made_of,
+            lambda: _encode(items, tokenizer, aligner, words, versions, run.device),
+        )
+        return GeneratorData(codes, places, metas)
+
+    train = data("train", items[0], metas[0], settings.versions)
+    validation = data("validation", items[1], metas[1], 1)
     trainee = GeneratorTrainee(
         train, validation, words, retriever, writer, encoder, shape, settings, run.device,
         bundle.tokenizer_sha256, weights,
@@ -194,47 +205,23 @@ PARTS: dict[str, Callable[[Run], None]] = {
 """Part of a bundle -> what trains it."""
 
 
-def _pixels(items: list[Item], size_px: int) -> NDArray[np.uint8]:
-    return datasets.stack(items, size_px)
-
-
-def _generator_data(
-    name: str,
-    items: list[Item],
-    metas: list[dict[str, Any]],
-    tokenizer: Vqgan,
-    aligner: Aligner,
-    words: list[Word],
-    versions: int,
-    run: Run,
-) -> GeneratorData:
-    """Codes of images and places of their findings, kept in the run folder for when the run goes on."""
-    from medsynth_cli.training.generator import GeneratorData
-
-    kept = run.folder / f"{name}-codes.npz"
-    parts = bundles.load(str(run.bundle))
-    made_of = [parts.tokenizer_sha256, parts.part_sha256("aligner"), str(versions), *(item.id for item in items)]
+def _kept(path: Path, made_of: list[str], make: Callable[[], Codes]) -> Codes:
+    """What ``make`` returns, kept in ``path`` for when the run goes on; made again if ``made_of`` has changed."""
     key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
-    if kept.exists():
-        with np.load(kept) as stored:
+    if path.exists():
+        with np.load(path) as stored:
             if str(stored["key"]) == key:
-                return GeneratorData(stored["codes"], stored["places"], metas)
-    codes, places = _encode(items, metas, tokenizer, aligner, words, versions, run)
-    with atomic.replacing(kept) as handle:
+                return stored["codes"], stored["places"]
+    codes, places = make()
+    with atomic.replacing(path) as handle:
         np.savez(handle, key=np.array(key), codes=codes, places=places)
-    return GeneratorData(codes, places, metas)
+    return codes, places
 
 
 @torch.inference_mode()
 def _encode(
-    items: list[Item],
-    metas: list[dict[str, Any]],
-    tokenizer: Vqgan,
-    aligner: Aligner,
-    words: list[Word],
-    versions: int,
-    run: Run,
-) -> tuple[NDArray[np.uint16], NDArray[np.int8]]:
+    items: list[Item], tokenizer: Vqgan, aligner: Aligner, words: list[Word], versions: int, device: torch.device
+) -> Codes:
     """``codes`` and ``places`` of `GeneratorData`: the first version as the images are, the others slightly moved."""
     from medsynth_cli.alignment.build import scores_of
     from medsynth_cli.training.augment import jitter
@@ -245,18 +232,18 @@ def _encode(
     places = np.full((len(items), len(words), 2), -1, dtype=np.int8)
     vectors = aligner.encode_words([word.phrase for word in words])
     console().print(f"writing the codes of {len(items)} images", markup=False)
-    with Progress("codes", len(items)) as progress, torch.autocast(run.device.type, torch.bfloat16):
+    with Progress("codes", len(items)) as progress, torch.autocast(device.type, torch.bfloat16):
         for start in range(0, len(items), BATCH):
             part = slice(start, start + BATCH)
-            pixels = torch.from_numpy(_pixels(items[part], size)).to(run.device)[:, None].float() / 255
+            pixels = torch.from_numpy(datasets.stack(items[part], size)).to(device)[:, None].float() / 255
             random = loop.draws(0, start)
             for version in range(versions):
                 moved = pixels if version == 0 else jitter(pixels, random)
                 codes[part, version] = tokenizer.encode(moved).cpu().numpy()
-            shown = [i for i, meta in enumerate(metas[part]) if meta.get("labels")]
+            shown = [i for i, item in enumerate(items[part]) if item.meta.get("labels")]
             if shown:
-                scores = scores_of(aligner, pixels[shown], vectors)
+                scores = scores_of(aligner, aligner.encode_patches(pixels[shown]), vectors)
                 for i, own in zip(shown, scores, strict=True):
-                    places[start + i] = places_of(own, metas[start + i]["labels"], words)
+                    places[start + i] = places_of(own, items[start + i].meta["labels"], words)
             progress.advance(len(pixels))
     return codes, places

@@ -258,9 +258,6 @@ class TokenizerTrainee(Trainee[Vqgan]):
         if state["frozen"]:
             self._freeze_codes()
 
-    def _pixels(self, images: NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(images)).to(self.device)[:, None].float() / 255
-
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16)
 
