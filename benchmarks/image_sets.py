@@ -24,6 +24,7 @@ from medsynth_cli.files.records import Failures, Record
 from medsynth_cli.image import pipeline, synthesis
 from medsynth_cli.recognition import features, judges
 from medsynth_cli.runtime import bundles, devices
+from medsynth_cli.runtime.conversion import to_images, to_pixels
 from medsynth_cli.runtime.progress import Progress, console
 from medsynth_cli.text import termsets
 from medsynth_cli.tokens import tokenizer as tokenizers
@@ -185,13 +186,13 @@ class Bench:
         found = []
         with Progress("round trip", len(images)) as progress:
             for start in range(0, len(images), BATCH):
-                ours = self.tokenizer.decode(self._codes(images[start : start + BATCH]))[:, 0]
-                found.append((ours * 255).round().to(torch.uint8).cpu().numpy())
+                ours = self.tokenizer.decode(self._codes(images[start : start + BATCH]))
+                found.append(to_images(ours))
                 progress.advance(len(ours))
         return np.concatenate(found)
 
     def _codes(self, images: NDArray[np.uint8]) -> torch.Tensor:
-        return self.tokenizer.encode(torch.from_numpy(images).to(self.device)[:, None].float() / 255)
+        return self.tokenizer.encode(to_pixels(images, self.device))
 
     def codes_used(self, images: NDArray[np.uint8]) -> int:
         """Number of different codes among those of ``images``."""

@@ -63,6 +63,7 @@ def radiographs() -> list[tuple[dict, np.ndarray]]:
     from medsynth_cli.alignment import codebook
     from medsynth_cli.modality import find
     from medsynth_cli.runtime import bundles
+    from medsynth_cli.runtime.conversion import to_images
     from medsynth_cli.text import vocabulary
     from medsynth_cli.tokens import tokenizer
 
@@ -75,7 +76,7 @@ def radiographs() -> list[tuple[dict, np.ndarray]]:
             chosen.setdefault(int(book.image[entry]), str(terms[term].label))
     numbers = list(chosen)[:32]
     codes = torch.from_numpy(book.codes[numbers])
-    images = (tokenizer.load(bundle, torch.device("cpu")).decode(codes)[:, 0] * 255).round().to(torch.uint8).numpy()
+    images = to_images(tokenizer.load(bundle, torch.device("cpu")).decode(codes))
     metas = [
         {"id": f"real-{i:03d}", "patient": f"p{i // 2}", "labels": [chosen[n]], "view": "PA", "sex": "F", "age": 50}
         for i, n in enumerate(numbers)

@@ -15,6 +15,7 @@ import torch
 from medsynth_cli.alignment.aligner import Aligner
 from medsynth_cli.alignment.codebook import Codebook
 from medsynth_cli.errors import MedsynthError
+from medsynth_cli.runtime.conversion import to_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,7 +99,7 @@ def build(
             chosen = [(item, image) for item, image in batch if item.meta.get("labels")]
             if not chosen:
                 continue
-            pixels = torch.from_numpy(np.stack([image for _, image in chosen]))[:, None].to(device).float() / 255
+            pixels = to_pixels(np.stack([image for _, image in chosen]), device)
             codes = tokenizer.encode(pixels).cpu().numpy()
             patches = aligner.encode_patches(pixels)
             scores = scores_of(aligner, patches, vectors)

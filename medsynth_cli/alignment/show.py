@@ -9,6 +9,7 @@ import torch
 
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.files.sheets import contact_sheet
+from medsynth_cli.runtime.conversion import to_images
 from medsynth_cli.text import termsets
 
 if TYPE_CHECKING:
@@ -65,10 +66,10 @@ def draw(codebook: Codebook, words: list[tuple[str, str]], count: int, tokenizer
 def _decode(codebook: Codebook, images: list[int], tokenizer: Vqgan) -> NDArray[np.uint8]:
     device = next(tokenizer.parameters()).device
     parts = [
-        tokenizer.decode(torch.from_numpy(codebook.codes[images[start : start + BATCH]]).to(device))[:, 0].cpu()
+        to_images(tokenizer.decode(torch.from_numpy(codebook.codes[images[start : start + BATCH]]).to(device)))
         for start in range(0, len(images), BATCH)
     ]
-    return (torch.cat(parts) * 255).round().to(torch.uint8).numpy()
+    return np.concatenate(parts)
 
 
 def _framed(image: NDArray[np.uint8], codebook: Codebook, entry: int) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ import torch
 
 from medsynth_cli import modality as modalities
 from medsynth_cli.errors import MedsynthError
+from medsynth_cli.runtime.conversion import to_images
 from medsynth_cli.text import vocabulary as vocabularies
 from medsynth_cli.tokens import generator as generators
 from medsynth_cli.tokens import tokenizer as tokenizers
@@ -87,12 +88,13 @@ class Synthesizer:
         steps = layout.grid**2
         noise = [gumbel((seed, zlib.crc32(str(record["id"]).encode())), steps, layout.codes) for record in batch]
         prefixes = np.stack([encoder.prefix(record) for record in batch])
-        return sample(self.generator.decoder, layout, prefixes, encoder.empty(), np.stack(noise), sampling)
+        persons = np.stack([encoder.person(record) for record in batch])
+        return sample(self.generator.decoder, layout, prefixes, persons, np.stack(noise), sampling)
 
     def _pixels(self, codes: NDArray[np.int64]) -> NDArray[np.uint8]:
         rows = np.arange(ROWS[self.device.type]) % len(codes)
-        pixels = self.tokenizer.decode(torch.from_numpy(codes[rows]).to(self.device))[: len(codes), 0]
-        return (pixels * 255).round().to(torch.uint8).cpu().numpy()
+        pixels = self.tokenizer.decode(torch.from_numpy(codes[rows]).to(self.device))
+        return to_images(pixels[: len(codes)])
 
 
 def load(bundle: Bundle, device: torch.device) -> Synthesizer:

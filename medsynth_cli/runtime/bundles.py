@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MANIFEST = "bundle.json"
+AFTER_TOKENIZER = ("generator", "codebook")
+"""Parts that hold codes of the tokenizer, and mean nothing with another one."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,18 @@ def register(bundle: Bundle, part: str, file: str, config: Mapping[str, Any]) ->
         "sha256": file_sha256(path),
         "config": json.loads(json.dumps(dict(config))),
     }
-    atomic.write_text(bundle.folder / MANIFEST, json.dumps(bundle.manifest, indent=1, sort_keys=True) + "\n")
+    _save(bundle)
+
+
+def drop_stale(bundle: Bundle) -> list[str]:
+    """Take out the parts that were made with another tokenizer than the bundle has now; return their names."""
+    stale = [part for part in AFTER_TOKENIZER if part in bundle.parts() and not _fits(bundle, part)]
+    for part in stale:
+        entry = bundle.manifest["parts"].pop(part)
+        (bundle.folder / entry["file"]).unlink(missing_ok=True)
+    if stale:
+        _save(bundle)
+    return stale
 
 
 def file_sha256(path: Path) -> str:
@@ -197,11 +210,11 @@ def _check(bundle: Bundle) -> None:
     if "tokenizer" not in parts:
         return
     tokenizer = parts["tokenizer"]["config"]
-    for part in ("generator", "codebook"):
+    for part in AFTER_TOKENIZER:
         if part not in parts:
             continue
         config = parts[part]["config"]
-        if config["tokenizer_sha256"] != tokenizer["codes_sha256"]:
+        if not _fits(bundle, part):
             raise MedsynthError(
                 f"bundle {bundle.name}: its {part} was made with another tokenizer", "retrain or rebuild it"
             )
@@ -209,3 +222,12 @@ def _check(bundle: Bundle) -> None:
             raise MedsynthError(
                 f"bundle {bundle.name}: {part} has {config['codes']} codes, tokenizer {tokenizer['num_vq_embeddings']}"
             )
+
+
+def _fits(bundle: Bundle, part: str) -> bool:
+    """Whether a part was made with the codes of the bundle's tokenizer."""
+    return bool(bundle.config(part)["tokenizer_sha256"] == bundle.tokenizer_sha256)
+
+
+def _save(bundle: Bundle) -> None:
+    atomic.write_text(bundle.folder / MANIFEST, json.dumps(bundle.manifest, indent=1, sort_keys=True) + "\n")

@@ -57,23 +57,34 @@ class Decoder:
         self._head = product(head * last.weight, head @ last.bias)
         self._turns = _turns(model.config, length).to(self.device)
 
-    def begin(self, prefixes_BT: Tensor, shared_T: Tensor | None = None) -> tuple[Tensor, Cache]:
-        """Logits ``(B, K)`` of the first code of each sequence, and the cache for those that follow.
+    def begin(self, prefixes_BT: Tensor, against_BT: Tensor | None = None, alike: int = 0) -> tuple[Tensor, Cache]:
+        """Logits of the first code of each sequence, and the cache for those that follow.
 
-        With ``shared_T``, B more rows follow that all begin with it; it is read once.
+        Args:
+            prefixes_BT: int64, [0, V).
+            against_BT: B more sequences, whose first ``alike`` tokens are the same in all rows and read once.
+            alike: [1, T) if ``against_BT`` is given.
+
+        Returns:
+            ``(B, K)``, or ``(2 B, K)`` with those of ``against_BT`` last; a cache of as many rows.
         """
         rows = len(prefixes_BT)
-        if shared_T is None:
+        if against_BT is None:
             cache = self.cache(rows)
             return self.logits(prefixes_BT, cache), cache
         cache = self.cache(2 * rows)
-        own = Cache([stored[:, :rows] for stored in cache.layers])
-        shared = Cache([stored[:, rows : rows + 1] for stored in cache.layers])
-        logits = [self.logits(prefixes_BT, own), self.logits(shared_T[None], shared).expand(rows, -1)]
-        cache.filled = own.filled
-        for stored in cache.layers:
-            stored[:, rows + 1 :, :, : cache.filled] = stored[:, rows : rows + 1, :, : cache.filled]
-        return torch.cat(logits), cache
+        asked = Cache([stored[:, :rows] for stored in cache.layers])
+        against = Cache([stored[:, rows:] for stored in cache.layers])
+        first = Cache([stored[:, :1] for stored in against.layers])
+        logits = self.logits(prefixes_BT, asked)
+        self.logits(against_BT[:1, :alike], first)
+        for stored in against.layers:
+            stored[:, 1:, :, :alike] = stored[:, :1, :, :alike]
+        against.filled = alike
+        for token in against_BT[:, alike:].split(1, dim=1):
+            unasked = self.logits(token, against)
+        cache.filled = asked.filled
+        return torch.cat([logits, unasked]), cache
 
     def cache(self, rows: int) -> Cache:
         """An empty cache for ``rows`` sequences."""

@@ -30,7 +30,8 @@ class Sampling:
         temperature: divides the logits; 0 takes the likeliest code.
         top_k: only the likeliest codes are drawn; 0 is all.
         cfg: classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598): 1 is none, more follows the
-            prompt more closely.
+            prompt more closely. It leads away from the same person without findings rather than from any
+            image whatsoever, so that it strengthens what was asked for and leaves the person's looks alone.
     """
 
     temperature: float = 0.9
@@ -43,7 +44,7 @@ def sample(
     decoder: Decoder,
     layout: Layout,
     prefixes: NDArray[np.int64],
-    empty: NDArray[np.int64],
+    persons: NDArray[np.int64],
     noise: NDArray[np.float32],
     sampling: Sampling,
 ) -> NDArray[np.int64]:
@@ -53,7 +54,7 @@ def sample(
         decoder: the language model.
         layout: its sequence layout.
         prefixes: int64 ``(N, prefix)``.
-        empty: int64 ``(prefix,)``, the prefix that asks for nothing.
+        persons: int64 ``(N, prefix)``, the prefixes that guidance leads away from: see `SequenceEncoder.person`.
         noise: Gumbel noise, float32 ``(N, grid², codes)``; see `gumbel`.
         sampling: how to draw.
 
@@ -67,8 +68,8 @@ def sample(
     noise_SNK = torch.from_numpy(noise[rows].swapaxes(0, 1)).to(decoder.device)
     codes = torch.empty(size, steps, dtype=torch.int64, device=decoder.device)
     tokens = torch.from_numpy(prefixes[rows]).to(decoder.device)
-    nothing = torch.from_numpy(empty).to(decoder.device) if guided else None
-    logits, cache = decoder.begin(tokens, nothing)
+    against = torch.from_numpy(persons[rows]).to(decoder.device) if guided else None
+    logits, cache = decoder.begin(tokens, against, layout.person_at)
     for step in range(steps):
         if guided:
             asked, unasked = logits.chunk(2)

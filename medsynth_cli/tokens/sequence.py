@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SIDES = ("none", "left", "right", "bilateral")
 SEVERITIES = ("none", "mild", "moderate", "severe")
 SEXES = ("none", "M", "F")
+PERSON = 3
+"""Tokens of view, sex and age."""
 AGE_STEP = 10
 AGE_GROUPS = 11
 """Decades of life, and one for unknown."""
@@ -60,7 +62,12 @@ class Layout:
     @property
     def prefix(self) -> int:
         """Tokens before the first image code."""
-        return 3 + 3 * self.findings + self.text_length + self.patches * (3 + self.patch**2) + 1
+        return PERSON + 3 * self.findings + self.text_length + self.patches * (3 + self.patch**2) + 1
+
+    @property
+    def person_at(self) -> int:
+        """Where view, sex and age stand in a prefix that says nothing else."""
+        return self.prefix - PERSON - 1
 
     @property
     def length(self) -> int:
@@ -124,9 +131,9 @@ class SequenceEncoder:
             tokens += self._patch(patch)
         return self._padded([*tokens, layout.image])
 
-    def empty(self) -> NDArray[np.int64]:
-        """The prefix that asks for nothing, for classifier-free guidance."""
-        return self._padded([self.layout.image])
+    def person(self, record: Record) -> NDArray[np.int64]:
+        """The prefix of the same view, sex and age and nothing else, for classifier-free guidance."""
+        return self._padded([*self._person(record), self.layout.image])
 
     def _padded(self, tokens: list[int]) -> NDArray[np.int64]:
         padding = [self.layout.pad] * (self.layout.prefix - len(tokens))
@@ -166,7 +173,7 @@ class SequenceEncoder:
 
     def _report(self, record: Record) -> list[int]:
         report = record["report"]
-        ids = self.text.encode(f"{report['impression']} {report['findings']}").ids
+        ids = self.text.encode(f"{report['impression']} {report['findings']}".strip()).ids
         return [self.layout.offsets["text"] + i for i in ids[: self.layout.text_length]]
 
     def _patch(self, patch: Mapping[str, Any]) -> list[int]:

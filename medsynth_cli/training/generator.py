@@ -44,8 +44,8 @@ class GeneratorOptions:
         own_patches: share of sequences with key patches of the image itself.
         fetched_patches: share with key patches that retrieval fetches for its words.
         wrong_patches: share with key patches of a word that the image does not show; the rest has none.
-        dropped_prompts: share of sequences without any prompt, for classifier-free guidance.
-        dropped_text: share of sequences without the report's words (findings stay).
+        dropped_text: share of sequences without the report's words (findings stay); those of normal images that
+            have no patches either are what guidance leads away from.
         dropped_person: share of sequences without view, of those without sex, and of those without age.
         versions: versions of each image's codes: as it is, and slightly moved.
         finding_weight: how much more often images with findings are drawn.
@@ -61,7 +61,6 @@ class GeneratorOptions:
     own_patches: float = 0.4
     fetched_patches: float = 0.25
     wrong_patches: float = 0.15
-    dropped_prompts: float = 0.12
     dropped_text: float = 0.3
     dropped_person: float = 0.15
     versions: int = 3
@@ -150,15 +149,15 @@ class GeneratorTrainee(Trainee[LanguageModel]):
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Nats a code on validation images: as prompted, and with no prompt at all."""
+        """Nats a code on validation images: as prompted, and told the person alone."""
         random = np.random.default_rng([self.options.seed, 3])
         records = [self._record(self.validation, i, random) for i in range(len(self.validation.metas))]
         prompted = np.stack([self.encoder.prefix(record) for record in records])
-        empty = np.repeat(self.encoder.empty()[None], len(records), axis=0)
+        persons = np.stack([self.encoder.person(record) for record in records])
         codes = self.validation.codes[:, 0].reshape(len(records), -1).astype(np.int64)
         losses = {}
         with self.average.applied(self.model):
-            for name, prefixes in (("val_loss", prompted), ("val_unprompted", empty)):
+            for name, prefixes in (("val_loss", prompted), ("val_person", persons)):
                 sequences = torch.from_numpy(np.concatenate([prefixes, codes], axis=1))
                 parts = [float(self._loss(part.to(self.device))) * len(part) for part in sequences.split(16)]
                 losses[name] = sum(parts) / len(sequences)
@@ -181,14 +180,10 @@ class GeneratorTrainee(Trainee[LanguageModel]):
         """One training sequence: int64 ``(length,)``."""
         options = self.options
         codes = data.codes[row, random.integers(data.codes.shape[1])].astype(np.int64)
-        if random.random() < options.dropped_prompts:
-            prefix = self.encoder.empty()
-        else:
-            record = self._record(data, row, random, codes)
-            if random.random() < options.dropped_text:
-                record["report"] = {"findings": "", "impression": ""}
-            prefix = self.encoder.prefix(record)
-        return np.concatenate([prefix, codes.flatten()])
+        record = self._record(data, row, random, codes)
+        if random.random() < options.dropped_text:
+            record["report"] = {"findings": "", "impression": ""}
+        return np.concatenate([self.encoder.prefix(record), codes.flatten()])
 
     def _record(
         self, data: GeneratorData, row: int, random: np.random.Generator, codes: NDArray[np.int64] | None = None

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.files.tensors import load_tree, save_tree
+from medsynth_cli.runtime.conversion import to_pixels
 from medsynth_cli.runtime.progress import Progress
 
 CHECKPOINT_SECONDS = 180.0
@@ -69,7 +70,7 @@ class Trainee(ABC, Generic[Model]):
 
     def _pixels(self, images: np.ndarray) -> Tensor:
         """Images uint8 ``(N, H, W)`` as pixels float32 ``(N, 1, H, W)``, [0, 1], on the device."""
-        return torch.from_numpy(np.ascontiguousarray(images)).to(self.device)[:, None].float() / 255
+        return to_pixels(images, self.device)
 
 
 def run(trainee: Trainee[Any], folder: Path, *, steps: int, validate_every: int, resume: bool) -> None:

@@ -14,6 +14,7 @@ import torch
 from medsynth_cli import modality as modalities
 from medsynth_cli.files import atomic, datasets
 from medsynth_cli.runtime import bundles, options
+from medsynth_cli.runtime.conversion import to_pixels
 from medsynth_cli.runtime.progress import Progress, console
 from medsynth_cli.text import vocabulary as vocabularies
 from medsynth_cli.training import loop
@@ -91,7 +92,10 @@ def tokenizer(run: Run) -> None:
     weights = start.weights(tokenizers.PART) if start else None
     trainee = TokenizerTrainee(train, validation, config, settings, run.device, weights)
     run.train(trainee, settings.steps)
-    bundles.write_part(run.opened(), tokenizers.PART, *tokenizers.export(trainee.average.weights, config))
+    bundle = run.opened()
+    bundles.write_part(bundle, tokenizers.PART, *tokenizers.export(trainee.average.weights, config))
+    for part in bundles.drop_stale(bundle):
+        console().print(f"{run.bundle}: {part} was made with other codes and is gone; make it again", markup=False)
 
 
 def aligner(run: Run) -> None:
@@ -235,7 +239,7 @@ def _encode(
     with Progress("codes", len(items)) as progress, torch.autocast(device.type, torch.bfloat16):
         for start in range(0, len(items), BATCH):
             part = slice(start, start + BATCH)
-            pixels = torch.from_numpy(datasets.stack(items[part], size)).to(device)[:, None].float() / 255
+            pixels = to_pixels(datasets.stack(items[part], size), device)
             random = loop.draws(0, start)
             for version in range(versions):
                 moved = pixels if version == 0 else jitter(pixels, random)

@@ -90,6 +90,14 @@ def test_a_new_tokenizer_invalidates_the_generator(tmp_path: Path) -> None:
     bundles.write_part(bundle, "tokenizer", WEIGHTS, TOKENIZER | {"codes_sha256": "cd" * 32})
     with pytest.raises(MedsynthError, match="generator was made with another tokenizer"):
         bundles.load(str(tmp_path))
+    assert bundles.drop_stale(bundle) == ["generator"]
+    assert set(bundles.load(str(tmp_path)).parts()) == {"tokenizer"}
+    assert not (tmp_path / "generator.safetensors").exists()
+
+
+def test_parts_that_fit_the_tokenizer_stay(tmp_path: Path) -> None:
+    assert bundles.drop_stale(make(tmp_path)) == []
+    assert set(bundles.load(str(tmp_path)).parts()) == {"tokenizer", "generator"}
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"name": "x"}', '{"name": "x", "parts": {"tokenizer": {}}}'])

@@ -13,7 +13,7 @@ LAYOUT = Layout(codes=50, grid=4, text_size=300, labels=("Effusion", "Edema"), v
 
 
 @pytest.fixture(scope="module")
-def decoder() -> Decoder:
+def model() -> LanguageModel:
     torch.manual_seed(0)
     model = LanguageModel(
         LanguageModelConfig(
@@ -22,13 +22,27 @@ def decoder() -> Decoder:
     )
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def decoder(model: LanguageModel) -> Decoder:
     return Decoder(model, LAYOUT.codes, LAYOUT.length)
 
 
+def asked_and_person(row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two prefixes that differ between rows, the second padded as that of a person."""
+    random = np.random.default_rng(row)
+    asked = random.integers(LAYOUT.codes, LAYOUT.vocab_size, LAYOUT.prefix)
+    person = np.full(LAYOUT.prefix, LAYOUT.pad)
+    person[LAYOUT.person_at :] = asked[LAYOUT.person_at :]
+    return asked, person
+
+
 def run(decoder: Decoder, rows: list[int], sampling: Sampling) -> np.ndarray:
-    prefixes = np.stack([np.full(LAYOUT.prefix, LAYOUT.pad + row % 2) for row in range(12)])[rows]
+    prefixes, persons = (np.stack(part) for part in zip(*map(asked_and_person, rows), strict=True))
     noise = np.stack([gumbel((3, row), 16, 50) for row in rows])
-    return sample(decoder, LAYOUT, prefixes, np.full(LAYOUT.prefix, LAYOUT.pad), noise, sampling)
+    return sample(decoder, LAYOUT, prefixes, persons, noise, sampling)
 
 
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
@@ -49,6 +63,18 @@ def test_an_image_does_not_depend_on_its_batch(decoder: Decoder) -> None:
 def test_guidance_of_one_equals_no_guidance(decoder: Decoder) -> None:
     almost = run(decoder, [0, 1], Sampling(cfg=1.0 + 1e-9))
     np.testing.assert_array_equal(run(decoder, [0, 1], Sampling(cfg=1.0)), almost)
+
+
+def test_guidance_leads_away_from_each_rows_own_person(model: LanguageModel, decoder: Decoder) -> None:
+    codes = run(decoder, [0, 1, 2], Sampling(temperature=0, cfg=2.5)).reshape(3, -1)
+    for row in range(3):
+        with torch.inference_mode():
+            asked, person = (
+                model(torch.from_numpy(np.concatenate([prefix, codes[row]])[None]))[0, LAYOUT.prefix - 1 : -1, :50]
+                for prefix in asked_and_person(row)
+            )
+        expected = (person + 2.5 * (asked - person)).argmax(-1)
+        np.testing.assert_array_equal(codes[row], expected.numpy())
 
 
 def test_draws_follow_the_softmax() -> None:

@@ -32,7 +32,7 @@ def record(**changes: object) -> dict:
 
 def test_every_prefix_has_the_same_length_and_ends_with_the_image_token(encoder: SequenceEncoder) -> None:
     long = record(report={"findings": "effusion " * 500, "impression": ""})
-    for prefix in (encoder.prefix(record()), encoder.prefix(long), encoder.empty()):
+    for prefix in (encoder.prefix(record()), encoder.prefix(long), encoder.person(record())):
         assert prefix.shape == (encoder.layout.prefix,)
         assert prefix[-1] == encoder.layout.image
         assert prefix.max() < encoder.layout.vocab_size
@@ -61,6 +61,14 @@ def test_token_ranges_do_not_overlap() -> None:
 )
 def test_every_part_of_the_prompt_reaches_the_prefix(encoder: SequenceEncoder, change: dict) -> None:
     assert not np.array_equal(encoder.prefix(record()), encoder.prefix(record(**change)))
+
+
+def test_the_person_alone_is_what_a_prompt_without_findings_and_words_says(encoder: SequenceEncoder) -> None:
+    silent = record(findings=[], keywords=[], key_patches=[], report={"findings": "", "impression": ""})
+    np.testing.assert_array_equal(encoder.person(record()), encoder.prefix(silent))
+    said = encoder.person(record())[encoder.layout.person_at :]
+    assert (encoder.person(record())[: encoder.layout.person_at] == encoder.layout.pad).all()
+    assert (said != encoder.layout.pad).all()
 
 
 def test_a_key_patch_becomes_label_place_and_codes(encoder: SequenceEncoder) -> None:
