@@ -10,7 +10,7 @@ import typer
 from medsynth_cli import settings
 from medsynth_cli.errors import Exit
 
-app = typer.Typer(help="Train the parts of a bundle: tokenizer, then aligner, codebook, generator; and the judge.")
+app = typer.Typer(help="Train the parts of a bundle: tokenizer, aligner, generator, decoder; and the judge.")
 
 Data = Annotated[list[Path], typer.Argument(help="Training images: tar shards, or folders with a JSONL or CSV.")]
 Validation = Annotated[list[Path], typer.Option("--validation", help="Validation images; repeatable.")]
@@ -75,6 +75,25 @@ def tokenizer(
     return _train(
         "tokenizer", data, validation, out, run, validate_every, modality, device, options, resume, start
     )  # fmt: skip
+
+
+@app.command()
+def decoder(
+    data: Data,
+    validation: Validation,
+    out: Into,
+    run: RunFolder = None,
+    validate_every: Every = 100,
+    modality: settings.Modality = settings.DEFAULT_MODALITY,
+    device: settings.Device = "auto",
+    options: settings.Settings = None,
+    resume: settings.Resume = False,
+    config: settings.Config = None,
+    quiet: settings.Quiet = False,
+    debug: settings.Debug = False,
+) -> int:
+    """Sharpen the tokenizer's decoder; codes keep their meaning. The bundle needs tokenizer and generator."""
+    return _train("decoder", data, validation, out, run, validate_every, modality, device, options, resume)
 
 
 @app.command()

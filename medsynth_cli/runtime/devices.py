@@ -35,6 +35,25 @@ def resolve(name: str) -> torch.device:
     return torch.device(name)
 
 
+def precision(device: torch.device) -> torch.dtype:
+    """What training computes in: bfloat16 where the device has instructions for it, else float32.
+
+    Processors without them emulate bfloat16, hundreds of times slower than float32.
+    """
+    import torch
+
+    native = device.type != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Training in the device's `precision`."""
+    import torch
+
+    chosen = precision(device)
+    return torch.autocast(device.type, chosen, enabled=chosen != torch.float32)
+
+
 def available() -> list[str]:
     """Names of the devices that torch can use here."""
     import torch

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from medsynth_cli.alignment.aligner import Aligner, AlignerConfig
 from medsynth_cli.recognition import trunks
+from medsynth_cli.runtime import devices
 from medsynth_cli.training.loop import Average, Trainee, batch_indices, cosine, draws, set_rate
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class AlignerTrainee(Trainee[Aligner]):
 
     def _scores(self, pixels: Tensor) -> Tensor:
         """Logits of every phrase at every patch: ``(B, P, g, g)``."""
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with devices.autocast(self.device):
             patches = self.model.encode_patches(pixels)
             words = self.model.encode_words(self.phrases)
         cosines = self.model.match(patches.float(), words.float())

@@ -7,6 +7,9 @@ GANs, Sauer et al. 2021, arXiv 2111.01007). Evaluation uses another trunk.
 
 from __future__ import annotations
 
+from types import EllipsisType
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,6 +42,18 @@ class Trunk(nn.Module):
         """Features of pixels ``(B, 1, H, W)``, [0, 1], one ``(B, C, h, w)`` a level."""
         features = self.network(trunks.normalise(pixels))
         return [feature.float() / getattr(self, f"spread{level}") for level, feature in enumerate(features)]
+
+
+def pixel_loss(ours: Tensor, real: Tensor) -> Tensor:
+    """Absolute and squared differences of pixels; the squares are what PSNR counts."""
+    return F.l1_loss(ours, real) + 4 * F.mse_loss(ours, real)
+
+
+def window(side: int, crop_px: int, random: np.random.Generator) -> tuple[EllipsisType, slice, slice]:
+    """A random square of at most ``crop_px`` in images of ``side`` pixels; features of it cost less."""
+    crop = min(crop_px, side)
+    top, left = random.integers(0, side - crop + 1, 2)
+    return ..., slice(top, top + crop), slice(left, left + crop)
 
 
 def distance(ours: list[Tensor], real: list[Tensor]) -> Tensor:
@@ -74,5 +89,5 @@ def discriminator_loss(real: list[Tensor], ours: list[Tensor]) -> Tensor:
 
 
 def generator_loss(ours: list[Tensor]) -> Tensor:
-    """What the tokenizer's decoder minimises: the negative realness of its output."""
+    """What the decoder minimises: the negative realness of its output."""
     return -torch.stack([o.mean() for o in ours]).mean()

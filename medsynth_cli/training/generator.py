@@ -17,9 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medsynth_cli.alignment.build import PATCH, Word, best
+from medsynth_cli.runtime import devices
 from medsynth_cli.tokens import generator as generators
 from medsynth_cli.tokens.language_model import LanguageModel, LanguageModelConfig
 from medsynth_cli.training.loop import Average, Trainee, batch_indices, cosine, draws, set_rate
+from medsynth_cli.training.muon import Muon
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,7 +129,7 @@ class GeneratorTrainee(Trainee[LanguageModel]):
             self.model.reset_weights()
         else:
             self.model.load_state_dict(start)
-        self.optimisers = _optimisers(self.model)
+        self.optimisers = _optimisers(self.model, device)
         self.average = Average(self.model, options.average_decay)
         self.order = np.repeat(np.arange(len(train.metas)), [_repeats(meta, options) for meta in train.metas])
 
@@ -170,7 +172,7 @@ class GeneratorTrainee(Trainee[LanguageModel]):
     def _loss(self, sequences: Tensor) -> Tensor:
         """Cross-entropy of the image codes alone."""
         layout: Layout = self.encoder.layout
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with devices.autocast(self.device):
             hidden = self.model.hidden(sequences[:, :-1])[:, layout.prefix - 1 :]
             logits = hidden @ self.model.lm_head.weight[: layout.codes].T
         wanted = sequences[:, layout.prefix :]
@@ -243,14 +245,12 @@ def _repeats(meta: dict[str, Any], options: GeneratorOptions) -> int:
     return round(weight * (options.described_weight if meta.get("view") else 1.0))
 
 
-def _optimisers(model: LanguageModel) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the matrices of the layers, AdamW for embeddings, head, norms and biases."""
+def _optimisers(model: LanguageModel, device: torch.device) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for embeddings, head, norms and biases."""
     matrices = [p for p in model.gpt_neox.layers.parameters() if p.dim() == 2]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
-    muon = torch.optim.Muon(
-        [{"params": matrices, "scale": MUON_SCALE}], weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
-    )
+    muon = Muon([{"params": matrices, "scale": MUON_SCALE}], weight_decay=0.05, precision=devices.precision(device))
     return [muon, torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0)]
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from medsynth_cli import modality as modalities
+from medsynth_cli.errors import MedsynthError
 from medsynth_cli.files import atomic, datasets
-from medsynth_cli.runtime import bundles, options
+from medsynth_cli.runtime import bundles, devices, options
 from medsynth_cli.runtime.conversion import to_pixels
 from medsynth_cli.runtime.progress import Progress, console
 from medsynth_cli.text import vocabulary as vocabularies
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from medsynth_cli.tokens.vqgan import Vqgan
 
 T = TypeVar("T")
-Codes: TypeAlias = "tuple[NDArray[np.uint16], NDArray[np.int8]]"
-"""``codes`` and ``places`` of `training.generator.GeneratorData`."""
+Arrays: TypeAlias = "dict[str, NDArray[Any]]"
 BATCH = 16
 
 
@@ -93,9 +93,28 @@ def tokenizer(run: Run) -> None:
     trainee = TokenizerTrainee(train, validation, config, settings, run.device, weights)
     run.train(trainee, settings.steps)
     bundle = run.opened()
-    bundles.write_part(bundle, tokenizers.PART, *tokenizers.export(trainee.average.weights, config))
+    bundles.write_part(bundle, tokenizers.PART, *trainee.export())
     for part in bundles.drop_stale(bundle):
         console().print(f"{run.bundle}: {part} was made with other codes and is gone; make it again", markup=False)
+
+
+def decoder(run: Run) -> None:
+    """Sharpen the tokenizer's decoder; needs a bundle with tokenizer and, unless told otherwise, generator."""
+    from medsynth_cli.tokens import tokenizer as tokenizers
+    from medsynth_cli.training.decoder import DecoderOptions, DecoderTrainee
+
+    settings = run.options(DecoderOptions, "decoder")
+    bundle = bundles.load(str(run.bundle))
+    config = tokenizers.config(bundle.config(tokenizers.PART))
+    items = run.items()
+    train, validation = (datasets.stack(part, config.resolution_px) for part in items)
+    prompts = items[0][: settings.written_of] if settings.written else []
+    written = _written(prompts, bundle, run)
+    trainee = DecoderTrainee(
+        train, validation, config, bundle.weights(tokenizers.PART), written, settings, run.device
+    )  # fmt: skip
+    run.train(trainee, settings.steps)
+    bundles.write_part(run.opened(), tokenizers.PART, *trainee.export())
 
 
 def aligner(run: Run) -> None:
@@ -183,12 +202,12 @@ def generator(run: Run) -> None:
 
     def data(name: str, items: list[Item], metas: list[dict[str, Any]], versions: int) -> GeneratorData:
         made_of = [bundle.tokenizer_sha256, bundle.part_sha256(aligners.PART), str(versions), *(i.id for i in items)]
-        codes, places = _kept(
+        found = _kept(
             run.folder / f"{name}-codes.npz",
             made_of,
             lambda: _encode(items, tokenizer, aligner, words, versions, run.device),
         )
-        return GeneratorData(codes, places, metas)
+        return GeneratorData(found["codes"], found["places"], metas)
 
     train = data("train", items[0], metas[0], settings.versions)
     validation = data("validation", items[1], metas[1], 1)
@@ -202,6 +221,7 @@ def generator(run: Run) -> None:
 
 PARTS: dict[str, Callable[[Run], None]] = {
     "tokenizer": tokenizer,
+    "decoder": decoder,
     "aligner": aligner,
     "generator": generator,
     "judge": judge,
@@ -209,23 +229,57 @@ PARTS: dict[str, Callable[[Run], None]] = {
 """Part of a bundle -> what trains it."""
 
 
-def _kept(path: Path, made_of: list[str], make: Callable[[], Codes]) -> Codes:
+def _kept(path: Path, made_of: list[str], make: Callable[[], Arrays]) -> Arrays:
     """What ``make`` returns, kept in ``path`` for when the run goes on; made again if ``made_of`` has changed."""
     key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
     if path.exists():
         with np.load(path) as stored:
             if str(stored["key"]) == key:
-                return stored["codes"], stored["places"]
-    codes, places = make()
+                return dict(stored)
+    found = make()
     with atomic.replacing(path) as handle:
-        np.savez(handle, key=np.array(key), codes=codes, places=places)
-    return codes, places
+        np.savez(handle, **(found | {"key": np.array(key)}))  # type: ignore[arg-type]
+    return found
+
+
+def _written(items: list[Item], bundle: Bundle, run: Run) -> NDArray[np.uint16]:
+    """Codes that the bundle's generator writes for the labels, views, sexes and ages of images: ``(N, g, g)``."""
+    from medsynth_cli.alignment import retrieval
+    from medsynth_cli.files.records import Failures
+    from medsynth_cli.image import pipeline, synthesis
+    from medsynth_cli.text import termsets
+    from medsynth_cli.tokens import generator as generators
+    from medsynth_cli.tokens.decoding import Sampling
+
+    if not items:
+        return np.zeros((0, 0, 0), np.uint16)
+    if generators.PART not in bundle.parts():
+        raise MedsynthError(
+            f"{run.bundle}: no generator yet to write images for the decoder",
+            "train it first, or do without: --set written=0",
+        )
+
+    def make() -> Arrays:
+        retriever, random = retrieval.load(bundle), np.random.default_rng(0)
+        asked = [termsets.from_metadata(item.meta | {"id": item.id}, retriever.vocabulary, random) for item in items]
+        records = pipeline.aligned(asked, retriever, None, 0, Failures())
+        images = synthesis.load(bundle, run.device).images(records, 0, Sampling())
+        console().print(f"writing {len(items)} images", markup=False)
+        codes = []
+        with Progress("images", len(items)) as progress:
+            for image in images:
+                codes.append(image.codes.astype(np.uint16))
+                progress.advance()
+        return {"codes": np.stack(codes)}
+
+    made_of = [bundle.tokenizer_sha256, bundle.part_sha256(generators.PART), *(item.id for item in items)]
+    return _kept(run.folder / "written-codes.npz", made_of, make)["codes"]
 
 
 @torch.inference_mode()
 def _encode(
     items: list[Item], tokenizer: Vqgan, aligner: Aligner, words: list[Word], versions: int, device: torch.device
-) -> Codes:
+) -> Arrays:
     """``codes`` and ``places`` of `GeneratorData`: the first version as the images are, the others slightly moved."""
     from medsynth_cli.alignment.build import scores_of
     from medsynth_cli.training.augment import jitter
@@ -236,7 +290,7 @@ def _encode(
     places = np.full((len(items), len(words), 2), -1, dtype=np.int8)
     vectors = aligner.encode_words([word.phrase for word in words])
     console().print(f"writing the codes of {len(items)} images", markup=False)
-    with Progress("codes", len(items)) as progress, torch.autocast(device.type, torch.bfloat16):
+    with Progress("codes", len(items)) as progress, devices.autocast(device):
         for start in range(0, len(items), BATCH):
             part = slice(start, start + BATCH)
             pixels = to_pixels(datasets.stack(items[part], size), device)
@@ -250,4 +304,4 @@ def _encode(
                 for i, own in zip(shown, scores, strict=True):
                     places[start + i] = places_of(own, items[start + i].meta["labels"], words)
             progress.advance(len(pixels))
-    return codes, places
+    return {"codes": codes, "places": places}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from medsynth_cli.runtime import bundles
 
@@ -26,7 +27,8 @@ def copy(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("part", "options", "column"),
     [
-        ("tokenizer", ["batch_size=2", "autoencoder_until=0.3", "adversary_from=0.6", "perceptual_from=0.3"], "l1"),
+        ("tokenizer", ["batch_size=2", "autoencoder_until=0.3", "perceptual_from=0.6"], "l1"),
+        ("decoder", ["batch_size=2", "written=1", "written_of=2"], "l1"),
         ("aligner", ["batch_size=4"], "words"),
         ("generator", ["batch_size=2", "versions=1"], "loss"),
         ("judge", ["batch_size=4", "size_px=64"], "loss"),
@@ -35,7 +37,8 @@ def copy(tmp_path: Path) -> Path:
 def test_a_part_trains_resumes_and_lands_in_the_bundle(
     run: Run, shard: Path, copy: Path, tmp_path: Path, part: str, options: list[str], column: str
 ) -> None:
-    before = bundles.load(str(copy)).part_sha256(part)
+    written = {"decoder": "tokenizer"}.get(part, part)
+    before = bundles.load(str(copy)).part_sha256(written)
     arguments = ["train", part, shard, "--validation", shard, "-o", copy, "--run", tmp_path / "run"]
     settings = [argument for option in options for argument in ("--set", option)]
     assert run(*arguments, *settings, "--set", "steps=4", "--validate-every", 2, "--device", "cpu").code == 0
@@ -51,7 +54,7 @@ def test_a_part_trains_resumes_and_lands_in_the_bundle(
     assert all(float(row[column]) > 0 for row in rows)
     assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
     manifest = json.loads((copy / "bundle.json").read_text())
-    assert manifest["parts"][part]["sha256"] != before
+    assert manifest["parts"][written]["sha256"] != before
 
 
 def test_a_generator_goes_on_from_a_bundles_weights(run: Run, shard: Path, copy: Path, tmp_path: Path) -> None:
@@ -64,6 +67,49 @@ def test_a_generator_goes_on_from_a_bundles_weights(run: Run, shard: Path, copy:
         with (folder / "curves.csv").open() as handle:
             losses[name] = float(next(csv.DictReader(handle))["val_loss"])
     assert losses["onwards"] < 0.8 * losses["fresh"]
+
+
+def test_a_decoder_keeps_the_codes_and_goes_as_far_as_it_is_told(
+    run: Run, shard: Path, copy: Path, tmp_path: Path
+) -> None:
+    embedded = bundles.load("cxr-mini")
+    weights = {}
+    for blend in ("1", "0.25"):
+        shutil.copytree(embedded.folder, copy, dirs_exist_ok=True)
+        arguments = ["train", "decoder", shard, "--validation", shard, "-o", copy, "--run", tmp_path / blend]
+        only = ["batch_size=2", "steps=2", "written=1", "written_of=2", f"blend={blend}"]
+        settings = [argument for option in only for argument in ("--set", option)]
+        assert run(*arguments, *settings, "--device", "cpu").code == 0
+        bundle = bundles.load(str(copy))
+        assert bundle.tokenizer_sha256 == embedded.tokenizer_sha256
+        assert {"generator", "codebook"} <= set(bundle.parts())
+        weights[blend] = bundle.weights("tokenizer")
+    name = "decoder.conv_out.weight"
+    start = embedded.weights("tokenizer")[name].float()
+    whole, quarter = (weights[blend][name].float() - start for blend in ("1", "0.25"))
+    assert whole.abs().max() > 1e-4
+    torch.testing.assert_close(quarter, 0.25 * whole, rtol=0, atol=1e-4)
+
+
+def test_a_decoder_wants_a_generator_or_to_be_told_otherwise(run: Run, shard: Path, copy: Path, tmp_path: Path) -> None:
+    manifest = json.loads((copy / "bundle.json").read_text())
+    del manifest["parts"]["generator"]
+    (copy / "bundle.json").write_text(json.dumps(manifest))
+    arguments = ["train", "decoder", shard, "--validation", shard, "-o", copy, "--run", tmp_path / "run"]
+    short = ["--set", "steps=1", "--set", "batch_size=2", "--device", "cpu"]
+    refused = run(*arguments, *short)
+    assert refused.code == 2
+    assert "--set written=0" in refused.err
+    assert run(*arguments, *short, "--set", "written=0").code == 0
+
+
+def test_other_codes_leave_no_generator_behind(run: Run, shard: Path, copy: Path, tmp_path: Path) -> None:
+    arguments = ["train", "tokenizer", shard, "--validation", shard, "-o", copy, "--run", tmp_path / "run"]
+    result = run(*arguments, "--set", "steps=1", "--set", "batch_size=2", "--device", "cpu")
+    assert result.code == 0
+    assert "generator was made with other codes" in result.err
+    assert "codebook was made with other codes" in result.err
+    assert {"generator", "codebook"}.isdisjoint(bundles.load(str(copy)).parts())
 
 
 def test_unknown_settings_are_named(run: Run, shard: Path, tmp_path: Path) -> None:
