@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -32,3 +34,12 @@ def test_no_fallback(name: str) -> None:
 def test_every_available_device_works() -> None:
     for name in devices.available():
         assert float(torch.ones(3, device=devices.resolve(name)).sum()) == 3
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="reads the processor's instructions from Linux")
+def test_training_computes_in_the_precision_that_it_names() -> None:
+    device = torch.device("cpu")
+    native = {"avx512_bf16", "amx_bf16"} & set(Path("/proc/cpuinfo").read_text().split())
+    assert devices.precision(device) == (torch.bfloat16 if native else torch.float32)
+    with devices.autocast(device):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == devices.precision(device)
