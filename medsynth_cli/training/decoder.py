@@ -7,7 +7,7 @@ for which only the adversary has an opinion: otherwise it would meet their small
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,9 @@ from medsynth_cli.training.tokenizer import VqganTrainee
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+ALONE = 0.1
+"""Share of the steps in which the adversary learns before it has a say, and in which its say then grows."""
+
 
 @dataclass(frozen=True)
 class DecoderOptions:
@@ -41,6 +44,7 @@ class DecoderOptions:
         blend: how far the exported decoder lies from the one that the run started from, as a fraction of the way
             to the trained one: between an exact and a sharp decoder of the same codes, every point of the line
             is a decoder of its own (Wortsman et al. 2022, arXiv 2109.01903).
+        sharpen: amount of unsharp masking that the bundle's decoded images get; training is without.
     """
 
     steps: int = 850
@@ -53,6 +57,7 @@ class DecoderOptions:
     crop_px: int = 128
     average_decay: float = 0.995
     blend: float = 0.75
+    sharpen: float = 0.5
     seed: int = 0
 
 
@@ -130,7 +135,7 @@ class DecoderTrainee(VqganTrainee):
         self.heads.requires_grad_(False)
         pull = torch.autograd.grad(critic.generator_loss(self.heads(features)), leaf)[0]
         self.heads.requires_grad_(True)
-        ramp = min(1.0, (step + 1) / (0.05 * options.steps))
+        ramp = float(np.clip((step / options.steps - ALONE) / ALONE, 0, 1))
         scale = options.adversary_weight * ramp * gradient.norm() / pull[:count].norm().clamp_min(1e-12)
         return gradient + scale * pull, {
             "l1": float(F.l1_loss(leaf[:count].detach(), real)),
@@ -152,7 +157,7 @@ class DecoderTrainee(VqganTrainee):
         for name, trained in self.average.weights.items():
             if not name.startswith(tokenizers.CODES):
                 weights[name] = torch.lerp(weights[name], trained, self.options.blend)
-        return tokenizers.export(weights, self.model.config)
+        return tokenizers.export(weights, replace(self.model.config, sharpen=self.options.sharpen))
 
     def state(self) -> dict[str, Any]:
         """See `loop.Trainee.state`."""
