@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+import medsynth_cli
 from medsynth_cli import modality as modalities
 from medsynth_cli.alignment import retrieval
 from medsynth_cli.errors import MedsynthError
@@ -74,7 +75,8 @@ class Bench:
         self.train = self._items("nih-train")
         self.sampling = Sampling(options.temperature, options.top_k, options.cfg)
         settings = {"seed": options.seed, "sampling": [options.temperature, options.top_k, options.cfg]}
-        self.cache = Cache(options.cache, {"bundle": self.bundle.sha256, "device": self.device.type} | settings)
+        made_by = {"bundle": self.bundle.sha256, "code": code_sha256(), "device": self.device.type}
+        self.cache = Cache(options.cache, made_by | settings)
         self.prompts = self.test[: options.n]
 
     # --- sets of images, each with what the networks say about it
@@ -234,6 +236,15 @@ class Bench:
         wrong = self.retriever.vocabulary.primary_terms[WRONG[label]].key
         random = np.random.default_rng([self.options.seed, int(record["id"].rpartition("-")[2])])
         return record | {"key_patches": self.retriever.fetch([(wrong, None)], len(record["key_patches"]), random)}
+
+
+def code_sha256() -> str:
+    """Hash of the modules that make images or look at them: a stage is made again when they change."""
+    package, digest = Path(medsynth_cli.__file__).parent, hashlib.sha256()
+    for layer in ("alignment", "image", "recognition", "text", "tokens"):
+        for path in sorted((package / layer).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def match(wanted: Sequence[Item], pool: Sequence[Item], seed: int) -> list[Item]:

@@ -2,8 +2,8 @@
 
     python benchmarks/quality.py --data ../shared/data [-n 354] [--pairs 100] [--cache runs/quality]
 
-writes ``benchmarks/quality.md``. Stages are cached in ``--cache``, by bundle and settings, so that an
-interrupted run goes on; the shuffled sheet and its key lie there too, since the sheet shows real images.
+writes ``benchmarks/quality.md``. Stages are cached in ``--cache``, by bundle, settings and code, so that
+an interrupted run goes on; the shuffled sheet and its key lie there too, since the sheet shows real images.
 """
 
 from __future__ import annotations

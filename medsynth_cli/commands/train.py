@@ -10,7 +10,7 @@ import typer
 from medsynth_cli import settings
 from medsynth_cli.errors import Exit
 
-app = typer.Typer(help="Train the parts of a bundle: tokenizer, aligner, generator, decoder; and the judge.")
+app = typer.Typer(help="Train the parts of a bundle: tokenizer, decoder, aligner, generator; and the judge.")
 
 Data = Annotated[list[Path], typer.Argument(help="Training images: tar shards, or folders with a JSONL or CSV.")]
 Validation = Annotated[list[Path], typer.Option("--validation", help="Validation images; repeatable.")]
@@ -92,7 +92,7 @@ def decoder(
     quiet: settings.Quiet = False,
     debug: settings.Debug = False,
 ) -> int:
-    """Sharpen the tokenizer's decoder; codes keep their meaning. The bundle needs tokenizer and generator."""
+    """Sharpen the decoder of the bundle's tokenizer; its codes keep their meaning."""
     return _train("decoder", data, validation, out, run, validate_every, modality, device, options, resume)
 
 

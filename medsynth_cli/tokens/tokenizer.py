@@ -38,5 +38,5 @@ def export(weights: Mapping[str, Tensor], shape: VqganConfig) -> tuple[dict[str,
 
 def config(values: dict[str, Any]) -> VqganConfig:
     """The configuration in a manifest."""
-    shape = {field.name: values[field.name] for field in fields(VqganConfig) if field.name in values}
+    shape = {field.name: values[field.name] for field in fields(VqganConfig)}
     return VqganConfig(**shape | {"block_out_channels": tuple(shape["block_out_channels"])})

@@ -19,10 +19,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class VqganConfig:
-    """Shape of a tokenizer; see `diffusers_config` for its counterpart there.
-
-    ``sharpen`` is the amount of unsharp masking that decoded pixels get; it has no counterpart and no weights.
-    """
+    """Shape of a tokenizer; see `diffusers_config` for its counterpart there."""
 
     patch_px: int = 8
     block_out_channels: tuple[int, ...] = (128, 256)
@@ -32,7 +29,6 @@ class VqganConfig:
     vq_embed_dim: int = 16
     norm_num_groups: int = 32
     resolution_px: int = 256
-    sharpen: float = 0.0
 
     @property
     def grid(self) -> int:
@@ -42,7 +38,7 @@ class VqganConfig:
     def diffusers_config(self) -> dict[str, object]:
         """Arguments of `diffusers.VQModel` for the network between pixel-unshuffle and pixel-shuffle."""
         config = asdict(self)
-        patch_px, _, _ = config.pop("patch_px"), config.pop("resolution_px"), config.pop("sharpen")
+        patch_px, _ = config.pop("patch_px"), config.pop("resolution_px")
         blocks = len(self.block_out_channels)
         return config | {
             "in_channels": patch_px**2,
@@ -232,18 +228,5 @@ class Vqgan(nn.Module):
 
     @torch.inference_mode()
     def decode(self, codes_Bhw: Tensor) -> Tensor:
-        """Pixels of codes, [0, 1], sharpened as the configuration says."""
-        return unsharp(self.reconstruct(self.quantize.lookup(codes_Bhw)), self.config.sharpen).clamp(0, 1)
-
-
-def unsharp(pixels: Tensor, amount: float, sigma_px: float = 1.0) -> Tensor:
-    """Unsharp masking: ``amount`` times what a Gaussian blur takes from pixels ``(B, 1, H, W)`` is added to them."""
-    if amount == 0:
-        return pixels
-    reach = round(4 * sigma_px)
-    line = torch.arange(-reach, reach + 1, device=pixels.device, dtype=pixels.dtype)
-    line = torch.exp(-0.5 * (line / sigma_px) ** 2)
-    line = line / line.sum()
-    blurred = F.pad(pixels, (reach, reach, reach, reach), mode="replicate")
-    blurred = F.conv2d(F.conv2d(blurred, line.view(1, 1, 1, -1)), line.view(1, 1, -1, 1))
-    return pixels + amount * (pixels - blurred)
+        """Pixels of codes, [0, 1]."""
+        return self.reconstruct(self.quantize.lookup(codes_Bhw)).clamp(0, 1)

@@ -61,6 +61,12 @@ def distance(ours: list[Tensor], real: list[Tensor]) -> Tensor:
     return torch.stack([F.l1_loss(a, b) for a, b in zip(ours, real, strict=True)]).mean()
 
 
+def pooled_distance(ours: list[Tensor], real: list[Tensor]) -> Tensor:
+    """Mean squared difference of features' means over the image, averaged over the levels from stride 8 on."""
+    pairs = list(zip(ours, real, strict=True))[2:]
+    return torch.stack([F.mse_loss(a.mean(dim=(2, 3)), b.mean(dim=(2, 3))) for a, b in pairs]).mean()
+
+
 class Heads(nn.Module):
     """One small patch discriminator a level."""
 

@@ -49,8 +49,6 @@ class GeneratorOptions:
         dropped_text: share of sequences without the report's words (findings stay); those of normal images that
             have no patches either are what guidance leads away from.
         dropped_person: share of sequences without view, of those without sex, and of those without age.
-        misread: share of the codes that the model reads in place of another image's code at that position, so
-            that it can go on from its own mistakes (``pkeep`` of Esser et al. 2021, arXiv 2012.09841).
         versions: versions of each image's codes: as it is, and slightly moved.
         finding_weight: how much more often images with findings are drawn.
         described_weight: how much more often images whose view is known are drawn; prompts mostly name one.
@@ -67,7 +65,6 @@ class GeneratorOptions:
     wrong_patches: float = 0.15
     dropped_text: float = 0.3
     dropped_person: float = 0.15
-    misread: float = 0.08
     versions: int = 3
     finding_weight: float = 2.0
     described_weight: float = 3.0
@@ -141,10 +138,9 @@ class GeneratorTrainee(Trainee[LanguageModel]):
         options, random = self.options, draws(self.options.seed, step)
         rows = self.order[batch_indices(len(self.order), options.batch_size, options.seed, step)]
         sequences = np.stack([self._sequence(self.train, int(row), random) for row in rows])
-        read = misread(sequences, self.encoder.layout.prefix, options.misread, random)
         torch.manual_seed(int(random.integers(2**31)))
         self.model.train()
-        loss = self._loss(*(torch.from_numpy(tokens).to(self.device) for tokens in (read, sequences)))
+        loss = self._loss(torch.from_numpy(sequences).to(self.device))
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -166,8 +162,7 @@ class GeneratorTrainee(Trainee[LanguageModel]):
         with self.average.applied(self.model):
             for name, prefixes in (("val_loss", prompted), ("val_person", persons)):
                 sequences = torch.from_numpy(np.concatenate([prefixes, codes], axis=1))
-                batches = (part.to(self.device) for part in sequences.split(16))
-                parts = [float(self._loss(batch, batch)) * len(batch) for batch in batches]
+                parts = [float(self._loss(part.to(self.device))) * len(part) for part in sequences.split(16)]
                 losses[name] = sum(parts) / len(sequences)
         return losses
 
@@ -175,11 +170,11 @@ class GeneratorTrainee(Trainee[LanguageModel]):
         """Weights and configuration of the bundle part."""
         return generators.export(self.average.weights, self.model.config, self.encoder, self.tokenizer_sha256)
 
-    def _loss(self, read: Tensor, sequences: Tensor) -> Tensor:
-        """Cross-entropy of the image codes of ``sequences`` alone, each after those before it in ``read``."""
+    def _loss(self, sequences: Tensor) -> Tensor:
+        """Cross-entropy of the image codes alone."""
         layout: Layout = self.encoder.layout
         with devices.autocast(self.device):
-            hidden = self.model.hidden(read[:, :-1])[:, layout.prefix - 1 :]
+            hidden = self.model.hidden(sequences[:, :-1])[:, layout.prefix - 1 :]
             logits = hidden @ self.model.lm_head.weight[: layout.codes].T
         wanted = sequences[:, layout.prefix :]
         return F.cross_entropy(logits.float().flatten(0, 1), wanted.flatten())
@@ -243,13 +238,6 @@ class GeneratorTrainee(Trainee[LanguageModel]):
     def _fetch(self, words: list[Word], random: np.random.Generator) -> list[dict[str, Any]]:
         count = int(random.integers(1, self.encoder.layout.patches + 1))
         return self.retriever.fetch([(word.term, word.side or None) for word in words], count, random)
-
-
-def misread(sequences: NDArray[np.int64], prefix: int, share: float, random: np.random.Generator) -> NDArray[np.int64]:
-    """Sequences ``(B, T)`` with a share of the codes after ``prefix`` replaced by those of the row above."""
-    wrong = random.random(sequences.shape) < share
-    wrong[:, :prefix] = False
-    return np.where(wrong, np.roll(sequences, 1, axis=0), sequences)
 
 
 def _repeats(meta: dict[str, Any], options: GeneratorOptions) -> int:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from medsynth_cli import modality as modalities
-from medsynth_cli.errors import MedsynthError
 from medsynth_cli.files import atomic, datasets
 from medsynth_cli.runtime import bundles, devices, options
 from medsynth_cli.runtime.conversion import to_pixels
@@ -99,20 +98,15 @@ def tokenizer(run: Run) -> None:
 
 
 def decoder(run: Run) -> None:
-    """Sharpen the tokenizer's decoder; needs a bundle with tokenizer and, unless told otherwise, generator."""
+    """Sharpen the decoder of the bundle's tokenizer."""
     from medsynth_cli.tokens import tokenizer as tokenizers
     from medsynth_cli.training.decoder import DecoderOptions, DecoderTrainee
 
     settings = run.options(DecoderOptions, "decoder")
     bundle = bundles.load(str(run.bundle))
     config = tokenizers.config(bundle.config(tokenizers.PART))
-    items = run.items()
-    train, validation = (datasets.stack(part, config.resolution_px) for part in items)
-    prompts = items[0][: settings.written_of] if settings.written else []
-    written = _written(prompts, bundle, run)
-    trainee = DecoderTrainee(
-        train, validation, config, bundle.weights(tokenizers.PART), written, settings, run.device
-    )  # fmt: skip
+    train, validation = (datasets.stack(items, config.resolution_px) for items in run.items())
+    trainee = DecoderTrainee(train, validation, config, bundle.weights(tokenizers.PART), settings, run.device)
     run.train(trainee, settings.steps)
     bundles.write_part(run.opened(), tokenizers.PART, *trainee.export())
 
@@ -240,40 +234,6 @@ def _kept(path: Path, made_of: list[str], make: Callable[[], Arrays]) -> Arrays:
     with atomic.replacing(path) as handle:
         np.savez(handle, **(found | {"key": np.array(key)}))  # type: ignore[arg-type]
     return found
-
-
-def _written(items: list[Item], bundle: Bundle, run: Run) -> NDArray[np.uint16]:
-    """Codes that the bundle's generator writes for the labels, views, sexes and ages of images: ``(N, g, g)``."""
-    from medsynth_cli.alignment import retrieval
-    from medsynth_cli.files.records import Failures
-    from medsynth_cli.image import pipeline, synthesis
-    from medsynth_cli.text import termsets
-    from medsynth_cli.tokens import generator as generators
-    from medsynth_cli.tokens.decoding import Sampling
-
-    if not items:
-        return np.zeros((0, 0, 0), np.uint16)
-    if generators.PART not in bundle.parts():
-        raise MedsynthError(
-            f"{run.bundle}: no generator yet to write images for the decoder",
-            "train it first, or do without: --set written=0",
-        )
-
-    def make() -> Arrays:
-        retriever, random = retrieval.load(bundle), np.random.default_rng(0)
-        asked = [termsets.from_metadata(item.meta | {"id": item.id}, retriever.vocabulary, random) for item in items]
-        records = pipeline.aligned(asked, retriever, None, 0, Failures())
-        images = synthesis.load(bundle, run.device).images(records, 0, Sampling())
-        console().print(f"writing {len(items)} images", markup=False)
-        codes = []
-        with Progress("images", len(items)) as progress:
-            for image in images:
-                codes.append(image.codes.astype(np.uint16))
-                progress.advance()
-        return {"codes": np.stack(codes)}
-
-    made_of = [bundle.tokenizer_sha256, bundle.part_sha256(generators.PART), *(item.id for item in items)]
-    return _kept(run.folder / "written-codes.npz", made_of, make)["codes"]
 
 
 @torch.inference_mode()

@@ -28,7 +28,7 @@ def copy(tmp_path: Path) -> Path:
     ("part", "options", "column"),
     [
         ("tokenizer", ["batch_size=2", "autoencoder_until=0.3", "perceptual_from=0.6"], "l1"),
-        ("decoder", ["batch_size=2", "written=1", "written_of=2"], "l1"),
+        ("decoder", ["batch_size=2", "adversary_weight=1", "crop_px=128"], "discriminator"),
         ("aligner", ["batch_size=4"], "words"),
         ("generator", ["batch_size=2", "versions=1"], "loss"),
         ("judge", ["batch_size=4", "size_px=64"], "loss"),
@@ -77,7 +77,7 @@ def test_a_decoder_keeps_the_codes_and_goes_as_far_as_it_is_told(
     for blend in ("1", "0.25"):
         shutil.copytree(embedded.folder, copy, dirs_exist_ok=True)
         arguments = ["train", "decoder", shard, "--validation", shard, "-o", copy, "--run", tmp_path / blend]
-        only = ["batch_size=2", "steps=2", "written=1", "written_of=2", f"blend={blend}"]
+        only = ["batch_size=2", "steps=2", f"blend={blend}"]
         settings = [argument for option in only for argument in ("--set", option)]
         assert run(*arguments, *settings, "--device", "cpu").code == 0
         bundle = bundles.load(str(copy))
@@ -89,18 +89,6 @@ def test_a_decoder_keeps_the_codes_and_goes_as_far_as_it_is_told(
     whole, quarter = (weights[blend][name].float() - start for blend in ("1", "0.25"))
     assert whole.abs().max() > 1e-4
     torch.testing.assert_close(quarter, 0.25 * whole, rtol=0, atol=1e-4)
-
-
-def test_a_decoder_wants_a_generator_or_to_be_told_otherwise(run: Run, shard: Path, copy: Path, tmp_path: Path) -> None:
-    manifest = json.loads((copy / "bundle.json").read_text())
-    del manifest["parts"]["generator"]
-    (copy / "bundle.json").write_text(json.dumps(manifest))
-    arguments = ["train", "decoder", shard, "--validation", shard, "-o", copy, "--run", tmp_path / "run"]
-    short = ["--set", "steps=1", "--set", "batch_size=2", "--device", "cpu"]
-    refused = run(*arguments, *short)
-    assert refused.code == 2
-    assert "--set written=0" in refused.err
-    assert run(*arguments, *short, "--set", "written=0").code == 0
 
 
 def test_other_codes_leave_no_generator_behind(run: Run, shard: Path, copy: Path, tmp_path: Path) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-from medsynth_cli.tokens.vqgan import Vqgan, VqganConfig, unsharp
+from medsynth_cli.tokens.vqgan import Vqgan, VqganConfig
 
 SMALL = VqganConfig(
     patch_px=4, block_out_channels=(16, 32), layers_per_block=1, latent_channels=24, num_vq_embeddings=64,
@@ -65,20 +63,6 @@ def test_codes_of_code_vectors_are_these_codes(model: Vqgan) -> None:
 def test_an_image_does_not_depend_on_its_neighbours_in_the_batch(model: Vqgan) -> None:
     pixels = images(4)
     assert torch.equal(model.encode(pixels)[2], model.encode(pixels[[2, 0]])[0])
-
-
-def test_unsharp_masking_is_that_of_scipy(model: Vqgan) -> None:
-    from scipy.ndimage import gaussian_filter
-
-    pixels = images(2)
-    blurred = gaussian_filter(pixels.numpy(), (0, 0, 1, 1), mode="nearest")
-    wanted = pixels + 0.7 * (pixels - torch.from_numpy(blurred))
-    torch.testing.assert_close(unsharp(pixels, 0.7), wanted, rtol=0, atol=1e-5)
-    codes = model.encode(pixels)
-    with torch.no_grad():
-        soft = model.reconstruct(model.quantize.lookup(codes))
-    model.config = replace(model.config, sharpen=0.7)
-    torch.testing.assert_close(model.decode(codes), unsharp(soft, 0.7).clamp(0, 1))
 
 
 def test_the_grid_of_the_default_shape() -> None:

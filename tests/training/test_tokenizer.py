@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from medsynth_cli.training import critic
 from medsynth_cli.training.augment import jitter
 from medsynth_cli.training.tokenizer import kmeans, rotate
 
@@ -42,3 +43,22 @@ def test_jitter_moves_images_a_little_and_repeats_for_the_same_draws() -> None:
     assert one.max() <= 1.001
     still = jitter(pixels, np.random.default_rng(5), shift=0, zoom=0, tone=0)
     torch.testing.assert_close(still, pixels, rtol=0, atol=1e-4)
+
+
+def test_pooled_distance_compares_images_and_not_places() -> None:
+    random = torch.Generator().manual_seed(0)
+    features = [torch.randn(2, 3, size, size, generator=random) for size in (16, 8, 4, 2)]
+    moved = [level.flip(-1) for level in features]
+    assert critic.pooled_distance(features, moved) < 1e-12
+    assert critic.distance(features, moved) > 0.5
+    brighter = [level + 2 for level in features]
+    torch.testing.assert_close(critic.pooled_distance(features, brighter), torch.tensor(4.0))
+
+
+def test_windows_lie_in_the_image() -> None:
+    random = np.random.default_rng(0)
+    pixels = torch.arange(64.0).view(1, 1, 8, 8)
+    seen = [pixels[critic.window(8, 5, random)] for _ in range(50)]
+    assert {tuple(part.shape) for part in seen} == {(1, 1, 5, 5)}
+    assert len({float(part[0, 0, 0, 0]) for part in seen}) > 8
+    assert pixels[critic.window(8, 99, random)].shape == (1, 1, 8, 8)
