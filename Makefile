@@ -6,8 +6,8 @@ INSTALLED := .venv/.medsynth-installed
 .PHONY: demo test docs
 
 demo: $(INSTALLED)
-	$(BIN)/medsynth generate --findings effusion -n 4 --seed 1 -o demo --overwrite
-	@echo "The pictures are in $(CURDIR)/demo"
+	$(BIN)/medsynth generate --findings effusion -n 4 --seed 1 -o demo --overwrite > /dev/null
+	@echo "The pictures are in $(CURDIR)/demo; contact-sheet.png there shows them all"
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -20,13 +20,14 @@ from medsynth_cli import settings
 from medsynth_cli.commands import COMMANDS
 from medsynth_cli.errors import Exit, MedsynthError, OutputClosedError
 
+INTERRUPTED = 128 + signal.SIGINT
+
 
 def build() -> typer.Typer:
     """Assemble the application from the command table."""
     app = typer.Typer(
         name="medsynth",
         help="Synthetic radiographs from anatomy and pathology terms. For research, not for diagnosis.",
-        no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # with panels, help would take half as long again to import what draws them
     )
@@ -53,9 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every error ends here as one line on stderr."""
     settings.reset()
     _handle_signals()
+    arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
-        code = typer.main.get_command(build()).main(args=argv, prog_name="medsynth", standalone_mode=False)
+        code = typer.main.get_command(build()).main(args=arguments, prog_name="medsynth", standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:  # typer ends Ctrl-C with this code and says nothing
+            raise KeyboardInterrupt
         return int(code or Exit.DONE)
     except MedsynthError as error:
         return _fail(error.message, error.hint, error.code)
@@ -67,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _close_stdout()
         return Exit.DONE
     except KeyboardInterrupt:
-        return _fail("interrupted", "", 130)
+        return _fail("interrupted", "commands that have --resume go on with it", INTERRUPTED)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else Exit.NOTHING_DONE
     except (OSError, MemoryError) as error:

@@ -113,6 +113,7 @@ def test_signals_end_quietly(name: str, code: int) -> None:
     assert process.returncode == code
     assert "Traceback" not in err
     assert err.count("\n") <= 1
+    assert ("--resume" in err) == (name == "SIGINT")
 
 
 def test_closed_stdout_ends_quietly() -> None:

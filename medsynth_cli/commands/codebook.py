@@ -84,6 +84,7 @@ def show(
     from medsynth_cli.alignment import show as shows
     from medsynth_cli.files import atomic, pixels
     from medsynth_cli.runtime import bundles, devices
+    from medsynth_cli.runtime.progress import console
     from medsynth_cli.text import vocabulary
     from medsynth_cli.tokens import tokenizer
 
@@ -93,6 +94,7 @@ def show(
     chosen = shows.choose(loaded, words or [], known)
     sheet = shows.draw(loaded, chosen, count, tokenizer.load(opened, devices.resolve(device)))
     atomic.write_bytes(out, pixels.encode_png(sheet))
+    console().print(f"drawn in {out}", markup=False)
     for term, side in chosen:
         typer.echo(f"{term}\t{side or '-'}\t{len(loaded.entries(term, side))} patches")
     return Exit.DONE

@@ -77,7 +77,7 @@ def test_a_decoder_keeps_the_codes_and_goes_as_far_as_it_is_told(
     for blend in ("1", "0.25"):
         shutil.copytree(embedded.folder, copy, dirs_exist_ok=True)
         arguments = ["train", "decoder", shard, "--validation", shard, "-o", copy, "--run", tmp_path / blend]
-        only = ["batch_size=2", "steps=2", f"blend={blend}"]
+        only = ["batch_size=2", "steps=2", "learning_rate=0.05", f"blend={blend}"]
         settings = [argument for option in only for argument in ("--set", option)]
         assert run(*arguments, *settings, "--device", "cpu").code == 0
         bundle = bundles.load(str(copy))
