@@ -24,6 +24,7 @@ from medsynth_cli.files import atomic, datasets
 from medsynth_cli.files.records import Failures, Record
 from medsynth_cli.image import pipeline, synthesis
 from medsynth_cli.recognition import features, judges
+from medsynth_cli.recognition.observers import Observer
 from medsynth_cli.runtime import bundles, devices
 from medsynth_cli.runtime.conversion import to_images, to_pixels
 from medsynth_cli.runtime.progress import Progress, console
@@ -70,12 +71,18 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.bundle, self.device = bundles.load(options.bundle), devices.resolve(options.device)
+        self.looks_with = bundles.load(options.judge) if options.judge else self.bundle
         self.size_px = modalities.load(str(self.bundle.manifest["modality"])).resolution_px
         self.test = self._items("nih-test")
         self.train = self._items("nih-train")
         self.sampling = Sampling(options.temperature, options.top_k, options.cfg)
         settings = {"seed": options.seed, "sampling": [options.temperature, options.top_k, options.cfg]}
-        made_by = {"bundle": self.bundle.sha256, "code": code_sha256(), "device": self.device.type}
+        made_by = {
+            "bundle": self.bundle.sha256,
+            "judge": self.looks_with.sha256,
+            "code": code_sha256(),
+            "device": self.device.type,
+        }
         self.cache = Cache(options.cache, made_by | settings)
         self.prompts = self.test[: options.n]
 
@@ -145,11 +152,17 @@ class Bench:
 
     @functools.cached_property
     def judge(self) -> judges.Judge:
-        return judges.load(self.bundle, self.device)
+        return judges.load(self.looks_with, self.device)
 
     @functools.cached_property
-    def extractor(self) -> features.Extractor:
-        return features.load(self.bundle, self.device)
+    def extractor(self) -> Observer:
+        return features.load(self.looks_with, self.device)
+
+    @functools.cached_property
+    def patients(self) -> NDArray[np.int64]:
+        """Numbers of the patients of the test images."""
+        names = [str(item.meta.get("patient") or item.id) for item in self.test]
+        return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
     def truth(self, items: Sequence[Item]) -> NDArray[np.float32]:
         """Labels of real images, float32 ``(N, L)``, in the judge's order."""

@@ -9,7 +9,6 @@ an interrupted run goes on; the shuffled sheet and its key lie there too, since 
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from image_sets import PAIR_LABELS, WRONG, Bench
 
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.files import atomic, pixels, sheets
-from medsynth_cli.metrics import auroc, comparison, frechet, kernel, msssim
+from medsynth_cli.metrics import auroc, frechet, intervals, kernel, msssim
 from medsynth_cli.metrics.prdc import prdc
 from medsynth_cli.runtime.progress import console
 from medsynth_cli.tokens.decoding import Sampling
@@ -32,11 +31,6 @@ if TYPE_CHECKING:
 
 
 JUDGED = ("Effusion", "Cardiomegaly", "Atelectasis", "Pneumothorax", "Consolidation", "Edema")
-QUICK: dict[str, Callable[..., float]] = {
-    "FD-EffNet": frechet.distance_by_spectrum,
-    "KID-EffNet": functools.partial(kernel.distance, subsets=10),
-}
-"""Forms of the distances that are fast enough for intervals."""
 IN_SHEET = 16
 
 
@@ -84,11 +78,18 @@ def set_figures(bench: Bench) -> list[Figure]:
         "one image repeated": bench.repeated,
         "generated": bench.generated,
     }
-    n = len(bench.prompts)
+    n, groups = len(bench.prompts), (np.arange(len(bench.prompts)), bench.patients)
     measures: dict[str, Callable[[NDArray[Any]], float]] = {
         "FD-EffNet": lambda ours: frechet.distance(ours, real),
         "KID-EffNet": lambda ours: kernel.distance(ours, real),
         "coverage": lambda ours: float(prdc(ours, real).coverage.mean()),
+    }
+    own, seed = bench.generated["features"], bench.options.seed
+    whole, _, error = frechet.unbiased(own, real, groups, seed)
+    bounds = {
+        "FD-EffNet": intervals.normal(whole, error),
+        "KID-EffNet": kernel.compare(own, real).interval(groups, seed),
+        "coverage": intervals.of_mean(prdc(own, real).coverage, bench.patients, seed),
     }
     figures = []
     for name, measure in measures.items():
@@ -98,10 +99,7 @@ def set_figures(bench: Bench) -> list[Figure]:
             bar, held, void = ">= 0.7 x round-tripped", ours >= 0.7 * round_trip, single >= 0.7 * round_trip
         else:
             bar, held, void = "<= 1.25 x round-tripped", ours <= 1.25 * round_trip, single <= 1.25 * round_trip
-        quick = QUICK.get(name)
-        own = bench.generated["features"]
-        bounds = comparison.jackknife(quick, own, real, ours, bench.options.seed) if quick else None
-        value = f"{ours:.4g}{between(bounds)}{times(ours, round_trip)}"
+        value = f"{ours:.4g}{between(bounds[name])}{times(ours, round_trip)}"
         beside = "; ".join(f"{key} {found[key]:.4g}" for key in sets if key != "generated")
         figures.append(Figure(f"{n} images of the test prompts: {name}", value, beside, bar, held and not void))
     return figures
@@ -110,13 +108,12 @@ def set_figures(bench: Bench) -> list[Figure]:
 def judge_figures(bench: Bench) -> list[Figure]:
     """What the judge can see in real images, raw and round-tripped."""
     truth = bench.truth(bench.test)
-    patients = [str(item.meta.get("patient") or item.id) for item in bench.test]
     figures, values = [], []
     for label in JUDGED:
         column = bench.column(label)
         scores, again = (arrays["probabilities"][:, column] for arrays in (bench.real_test, bench.round_test))
         values.append(auroc.auroc(scores, truth[:, column]))
-        bounds = auroc.interval(scores, truth[:, column], patients)
+        bounds = auroc.interval(scores, truth[:, column], bench.patients)
         beside = f"round-tripped {auroc.auroc(again, truth[:, column]):.3f}; {int(truth[:, column].sum())} positives"
         figures.append(Figure(f"judge on real nih-test: {label}", f"{values[-1]:.3f}{between(bounds)}", beside))
     mean = float(np.nanmean(values))
@@ -156,7 +153,9 @@ def sameness_figures(bench: Bench) -> list[Figure]:
     """Whether normal images differ from each other as much as real ones do."""
     ours = bench.pairs(None, "own")["images"][:100]
     real = bench.round_test["images"][bench.normals()[: len(ours)]]
-    value, other = float(msssim.of_pairs(ours).mean()), float(msssim.of_pairs(real).mean())
+    value, other = (
+        float(msssim.of_pairs(images.__getitem__, msssim.draw_pairs(len(images))).mean()) for images in (ours, real)
+    )
     what = f"MS-SSIM among {len(ours)} synthetic normals"
     beside = f"{len(real)} round-tripped real normals {other:.3f}; one image repeated 1"
     return [Figure(what, f"{value:.3f}", beside, "within 0.1", abs(value - other) <= 0.1 < 1 - other)]
@@ -199,9 +198,9 @@ def report(bench: Bench, figures: Sequence[Figure]) -> str:
     lines = [
         "# Quality",
         "",
-        f"Bundle `{bench.bundle.name}` ({bench.bundle.sha256[:12]}), {len(bench.prompts)} prompts from nih-test, "
-        f"{options.pairs} pairs a finding, seed {options.seed}, temperature {options.temperature}, "
-        f"top-k {options.top_k}, guidance {options.cfg}, on {bench.device.type}. "
+        f"Bundle `{bench.bundle.name}` ({bench.bundle.sha256[:12]}), judge of `{bench.looks_with.name}`, "
+        f"{len(bench.prompts)} prompts from nih-test, {options.pairs} pairs a finding, seed {options.seed}, "
+        f"temperature {options.temperature}, top-k {options.top_k}, guidance {options.cfg}, on {bench.device.type}. "
         "Written by `benchmarks/quality.py`; brackets are intervals of 95 %.",
         "",
         "Distances are on EfficientNet-Lite2 features against the real images of nih-test. References from the same "
@@ -222,6 +221,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     sampling = Sampling()
     parser.add_argument("--data", type=Path, default=root.parents[1] / "shared" / "data", help="folder of the shards")
     parser.add_argument("--bundle", default="cxr-mini")
+    parser.add_argument("--judge", help="bundle whose judge and features look at the images; default: the bundle's")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-n", type=int, default=354, help="number of test prompts, at most all of nih-test")

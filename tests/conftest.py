@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import signal
 import tarfile
 from collections.abc import Callable
@@ -130,13 +131,10 @@ def chest_meta():
 
 @pytest.fixture(scope="session")
 def small_bundle(tmp_path_factory, chests, chest_meta):
-    """Folder of a bundle with extractor, an untrained judge, and the reference ``chests``."""
+    """Folder of a bundle: extractor, tokenizer, untrained judge, references ``chests`` and ``trained``."""
     import torch
 
     from medsynth_cli import modality
-    from medsynth_cli.files import pixels
-    from medsynth_cli.files.datasets import Item
-    from medsynth_cli.metrics import reference
     from medsynth_cli.recognition import features, judges, trunks
     from medsynth_cli.runtime import bundles
 
@@ -148,8 +146,13 @@ def small_bundle(tmp_path_factory, chests, chest_meta):
     judge.reset_classifier(len(labels))
     config = {"trunk": "lite0", "labels": list(labels), "size_px": 224}
     bundles.write_part(bundle, judges.PART, judge.state_dict(), config)
-    items = [
-        Item(meta["id"], pixels.encode_png(chest), "", meta) for chest, meta in zip(chests, chest_meta, strict=True)
-    ]
-    reference.build(items, bundle, "chests", torch.device("cpu"), 256, labels)
+    shutil.copy(bundles.assets() / "cxr-mini" / "tokenizer.safetensors", bundle.folder)
+    bundles.register(bundle, "tokenizer", "tokenizer.safetensors", bundles.load("cxr-mini").config("tokenizer"))
+    data = tmp_path_factory.mktemp("chests")
+    (data / "meta.jsonl").write_text("".join(json.dumps(meta) + "\n" for meta in chest_meta))
+    for meta, chest in zip(chest_meta, chests, strict=True):
+        (data / f"{meta['id']}.png").write_bytes(pixels.encode_png(chest))
+    assert main(["models", "reference", str(data), "--name", "chests", "-o", str(bundle.folder), "--quiet"]) == 0
+    more = ["--training", "--most", "6", "--quiet"]
+    assert main(["models", "reference", str(data), "--name", "trained", "-o", str(bundle.folder), *more]) == 0
     return bundle.folder

@@ -10,32 +10,68 @@ import typer
 from medsynth_cli import modality as modalities
 from medsynth_cli import settings
 from medsynth_cli.errors import Exit, MedsynthError
-from medsynth_cli.files import atomic, records
+from medsynth_cli.files import records
+from medsynth_cli.files.cache import Cache, default_folder
 from medsynth_cli.files.records import Failures
 from medsynth_cli.runtime import bundles, devices, progress
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Callable
 
-    from medsynth_cli.metrics.reference import Reference
+    from medsynth_cli.metrics.imagesets import ImageSet
     from medsynth_cli.runtime.bundles import Bundle
+
+QUICK = 200
 
 
 def evaluate(
     source: Annotated[
-        str, typer.Argument(metavar="SYNTH", help="Folder, records file, tar shard, or - for records on stdin.")
-    ],
+        str | None,
+        typer.Argument(metavar="SYNTH", help="Folder, records file, tar shard, CSV, or - for records on stdin."),
+    ] = None,
     real: Annotated[
         list[str] | None,
         typer.Option("--real", metavar="DATA|BUNDLE:NAME", help="Real images, or a bundled reference (default)."),
     ] = None,
+    train: Annotated[
+        list[str] | None,
+        typer.Option("--train", metavar="DATA|BUNDLE:NAME", help="Training images, for floors (default: bundled)."),
+    ] = None,
     metrics: Annotated[
-        str, typer.Option("--metrics", help="Comma-separated: fd, kid, prdc, auroc, niqe, ms-ssim; or all.")
-    ] = "fd,kid,prdc,auroc,niqe",
-    gate: Annotated[
-        Path | None, typer.Option("--gate", help="YAML file of bounds; exit code 4 if one is broken.")
+        str,
+        typer.Option(
+            "--metrics",
+            help="Comma-separated: fd, kid, mmd, prdc, vendi, auroc, f1, calibration, side, niqe, ms-ssim; or all.",
+        ),
+    ] = "fd,kid,prdc,vendi,auroc,f1,calibration,side,niqe",
+    extractors: Annotated[
+        str, typer.Option("--extractors", help="Comma-separated: effnet, inception, judge, hub:<model>.")
+    ] = "effnet",
+    by: Annotated[
+        str, typer.Option("--by", help="Figures of groups as well: sex, age, view, finding; or none.")
+    ] = "sex,age,view",
+    gate: Annotated[Path | None, typer.Option("--gate", help="YAML file of bounds; exit code 4 if one breaks.")] = None,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="Earlier result, for gates relative to it.")
+    ] = None,
+    init_gates: Annotated[
+        Path | None, typer.Option("--init-gates", help="Write a commented file of gates that this run keeps.")
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option("--compare", metavar="A.json B.json", help="Compare two results instead of scoring images."),
     ] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write a copy of the result there.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a report to read, in one file.")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write gates and alarms as JUnit XML.")] = None,
+    paper: Annotated[
+        Path | None, typer.Option("--paper", help="Write methods and a table for a paper: .md, or .tex for LaTeX.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help=f"Look at {QUICK} images only; the result says so.")] = False,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Folder where what networks said of images is kept.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep and use nothing from earlier runs.")] = False,
     errors: settings.Errors = None,
     bundle: settings.Bundle = settings.DEFAULT_BUNDLE,
     device: settings.Device = "auto",
@@ -45,43 +81,69 @@ def evaluate(
     debug: settings.Debug = False,
 ) -> int:
     """Score synthetic images against real ones: one JSON object on stdout, a table on stderr."""
-    from medsynth_cli.metrics import evaluation, gates, samples
+    from medsynth_cli.metrics import contrast, evaluation, gates, imagesets, publish, subgroups
     from medsynth_cli.metrics.comparison import Comparison
+    from medsynth_cli.metrics.observers import Observers
 
-    wanted = evaluation.chosen(metrics)
-    bounds = gates.load(gate) if gate else []
-    opened = bundles.load(bundle)
-    where, failures = devices.resolve(device), Failures(errors)
+    if compare is not None:
+        return _compare(*compare)
+    if source is None:
+        raise MedsynthError("no images named", "give SYNTH, or two results with --compare")
+    wanted, used, fields = evaluation.chosen(metrics), evaluation.extractors_of(extractors), evaluation.listed(by)
+    subgroups.check(fields)
+    publish.check_paper(paper)
+    bounds, earlier = gates.load(gate) if gate else [], contrast.load(baseline) if baseline else None
+    opened, failures = bundles.load(bundle), Failures(errors)
+    observers = Observers(opened, devices.resolve(device))
     size_px = modalities.load(str(opened.manifest["modality"])).resolution_px
-    images, kept = samples.read([source], size_px, failures)
-    compared = _real(real, opened, where, size_px, failures)
-    comparison = Comparison(images, kept, compared, opened, where, seed)
-    score = evaluation.evaluate(comparison, wanted, bounds, len(failures))
+    kept = Cache(None if no_cache else cache or default_folder())
+    looks = evaluation.looks(wanted, used, observers)
+
+    def read(names: list[str], most: int | None = None) -> ImageSet:
+        return imagesets.read(names, size_px, failures, kept, looks, most)
+
+    compared, trained = _named(real, opened, read, False), _named(train, opened, read, True)
+    if compared is None:
+        raise MedsynthError(f"bundle {opened.name} has no reference", "name real images with --real")
+    comparison = Comparison(read([source], QUICK if quick else None), compared, trained, observers, used, seed)
+    score = evaluation.evaluate(comparison, wanted, fields, len(failures), quick)
+    score["gates"] = gates.check(bounds, score, earlier)
 
     evaluation.show(score, progress.console())
-    line = records.dumps(score)
-    if json is not None:
-        atomic.write_text(json, line + "\n")
-    typer.echo(line)
+    writers = ((json, publish.as_json), (init_gates, publish.as_gates), (junit, publish.as_junit))
+    for path, write in (*writers, (paper, publish.as_paper)):
+        if path is not None:
+            write(score, path)
+    if html is not None:
+        publish.as_html(score, comparison, html)
+    typer.echo(records.dumps(score))
     broken = [entry for entry in score["gates"] if not entry["held"]]
     if broken:
         hint = "the score on stdout has the figures"
         raise MedsynthError("; ".join(gates.describe(entry) for entry in broken), hint, Exit.GATE_FAILED)
-    return failures.exit_code(len(images))
+    return failures.exit_code(len(comparison.synthetic))
 
 
-def _real(names: list[str] | None, bundle: Bundle, device: torch.device, size_px: int, failures: Failures) -> Reference:
-    """Real images named by path, a reference named ``bundle:name``, or the first reference of the bundle."""
-    from medsynth_cli.metrics import reference, samples
+def _named(
+    names: list[str] | None, bundle: Bundle, read: Callable[[list[str]], ImageSet], training: bool
+) -> ImageSet | None:
+    """Images named by path, a reference named ``bundle:name``, or the bundle's own, None if it has none."""
+    from medsynth_cli.metrics import evaluation, reference
 
     if not names:
-        known = reference.names(bundle)
-        if not known:
-            raise MedsynthError(f"bundle {bundle.name} has no reference", "name real images with --real")
-        return reference.load(bundle, known[0])
+        return evaluation.open_reference(bundle, training)
     if len(names) == 1 and not Path(names[0]).exists() and ":" in names[0]:
         owner, _, name = names[0].rpartition(":")
         return reference.load(bundle if owner in (bundle.name, str(bundle.folder)) else bundles.load(owner), name)
-    images, kept = samples.read(names, size_px, failures)
-    labels = modalities.load(str(bundle.manifest["modality"])).labels
-    return reference.measure(images, kept, bundle, ", ".join(names), device, labels)
+    return read(names)
+
+
+def _compare(one: Path, other: Path) -> int:
+    """Two results side by side: a table on stderr, one JSON object a figure on stdout."""
+    from medsynth_cli.metrics import contrast
+
+    rows = contrast.compare(contrast.load(one), contrast.load(other))
+    contrast.show(rows, progress.console())
+    for row in rows:
+        typer.echo(records.dumps(row))
+    return Exit.DONE

@@ -85,21 +85,34 @@ def import_part(
 
 @app.command()
 def reference(
-    data: Annotated[list[Path], typer.Argument(help="Real images: tar shards, or folders with a JSONL or CSV.")],
+    data: Annotated[list[str], typer.Argument(help="Real images: tar shards, or folders with a JSONL or CSV.")],
     name: Annotated[str, typer.Option("--name", help="Name of the reference, as in --real bundle:NAME.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the bundle.")],
+    training: Annotated[
+        bool, typer.Option("--training", help="The bundle was trained with these images: keep what floors need.")
+    ] = False,
+    most: Annotated[
+        int | None, typer.Option("--most", min=2, help="Keep this many images at most, chosen by their ids.")
+    ] = None,
     device: settings.Device = "auto",
+    errors: settings.Errors = None,
     quiet: settings.Quiet = False,
     debug: settings.Debug = False,
-) -> None:
+) -> int:
     """Measure real images and keep what evaluation needs of them, without the images, in a bundle."""
     from medsynth_cli import modality as modalities
-    from medsynth_cli.files import datasets
+    from medsynth_cli.files.cache import Cache
+    from medsynth_cli.files.records import Failures
+    from medsynth_cli.metrics import evaluation, imagesets
     from medsynth_cli.metrics import reference as references
+    from medsynth_cli.metrics.observers import Observers
     from medsynth_cli.runtime import bundles, devices
 
-    opened = bundles.load(str(out))
-    images = modalities.load(str(opened.manifest["modality"]))
-    items = datasets.read(data)
-    references.build(items, opened, name, devices.resolve(device), images.resolution_px, images.labels)
+    opened, failures = bundles.load(str(out)), Failures(errors)
+    modality = modalities.load(str(opened.manifest["modality"]))
+    observers = Observers(opened, devices.resolve(device))
+    looks = evaluation.reference_looks(observers, training)
+    images = imagesets.read(data, modality.resolution_px, failures, Cache(None), looks, most)
+    references.write(images, looks, opened, name, modality.labels, training)
     typer.echo(f"{references.PREFIX}{name}  {opened.part_sha256(references.PREFIX + name)}")
+    return failures.exit_code(len(images))

@@ -1,15 +1,17 @@
-"""Images with metadata from WebDataset tar shards, folders with a JSONL or CSV, and single files.
+"""Images with metadata from WebDataset tar shards, folders with a JSONL or CSV, tables and single files.
 
-Every item has an id, its encoded image and a metadata mapping with the shared field names
-(``patient``, ``sex``, ``age``, ``view``, ``labels``, ``boxes``).
+Every item has an id, a way to its encoded image and a metadata mapping with the shared field names
+(``patient``, ``sex``, ``age``, ``view``, ``labels``, ``boxes``). Images stay in their files until they are
+asked for, so that a list of items is small.
 """
 
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,25 +25,47 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+IMAGE_COLUMNS = ("image", "img_savename", "id")
+"""Columns and fields that may name the image file; CheXGenBench calls it ``img_savename``."""
+
+
 @dataclass(frozen=True)
 class Item:
-    """One image of a data set: ``data`` is the encoded file, ``origin`` says where it came from."""
+    """One image of a data set.
+
+    Attributes:
+        id: its name in the data set.
+        read: reads the encoded file; raises OSError or MedsynthError.
+        origin: where it comes from, for people.
+        meta: what is known about it.
+    """
 
     id: str
-    data: bytes
+    read: Callable[[], bytes]
     origin: str
     meta: dict[str, Any] = field(default_factory=dict)
 
+    def data(self) -> bytes:
+        """The encoded file.
+
+        Raises:
+            MedsynthError: it cannot be read.
+        """
+        try:
+            return self.read()
+        except OSError as error:
+            raise MedsynthError(f"{self.origin}: {error.strerror or error}", "check the path") from error
+
     def pixels(self, size_px: int | None = None) -> NDArray[np.uint8]:
         """Decode to ``uint8 (H, W)``; see `pixels.decode`."""
-        return pixels.decode(self.data, size_px, self.origin)
+        return pixels.decode(self.data(), size_px, self.origin)
 
 
 def read(paths: Iterable[Path]) -> Iterator[Item]:
-    """Read the items of shards (``.tar``), folders and image files, in the order given.
+    """Read the items of shards (``.tar``), folders, tables (``.csv``) and image files, in the order given.
 
-    Folders are read in name order; a folder's metadata is its ``*.jsonl`` (``image`` or ``id``
-    names the file) or ``*.csv`` with such a column.
+    Folders are read in name order; a folder's metadata is its ``*.jsonl`` or ``*.csv``, where a field of
+    `IMAGE_COLUMNS` names the file. The files of a table lie in its folder or below.
 
     Raises:
         MedsynthError: a path does not exist, or holds nothing that can be read.
@@ -53,10 +77,12 @@ def read(paths: Iterable[Path]) -> Iterator[Item]:
             raise MedsynthError(f"{path}: no such file or folder", "name tar shards, image folders or image files")
         elif path.suffix == ".tar":
             yield from _read_shard(path)
+        elif path.suffix.lower() == ".csv":
+            yield from _read_table(path)
         elif path.suffix.lower() in pixels.IMAGE_SUFFIXES:
-            yield Item(path.stem, path.read_bytes(), str(path))
+            yield Item(path.stem, path.read_bytes, str(path))
         else:
-            raise MedsynthError(f"{path}: not a tar shard, an image folder or an image")
+            raise MedsynthError(f"{path}: not a tar shard, an image folder, a CSV or an image")
 
 
 def stack(items: Iterable[Item], size_px: int) -> NDArray[np.uint8]:
@@ -70,35 +96,44 @@ def stack(items: Iterable[Item], size_px: int) -> NDArray[np.uint8]:
 def _read_shard(path: Path) -> Iterator[Item]:
     """Read a WebDataset shard: consecutive members that share a stem make one item."""
     try:
-        with tarfile.open(path) as shard:
-            stem, members = "", dict[str, bytes]()
+        with tarfile.open(path, "r:") as shard:
+            stem, members = "", dict[str, tarfile.TarInfo]()
             for member in shard:
                 if not member.isfile():
                     continue
                 key, _, suffix = Path(member.name).name.partition(".")
                 if key != stem and members:
-                    yield from _shard_item(path, stem, members)
+                    yield from _shard_item(path, shard, stem, members)
                     members = {}
                 stem = key
-                handle = shard.extractfile(member)
-                assert handle is not None
-                members["." + suffix.lower()] = handle.read()
+                members["." + suffix.lower()] = member
             if members:
-                yield from _shard_item(path, stem, members)
+                yield from _shard_item(path, shard, stem, members)
     except tarfile.TarError as error:
-        raise MedsynthError(f"{path}: damaged tar shard ({error})") from error
+        raise MedsynthError(f"{path}: damaged or compressed tar shard ({error})") from error
 
 
-def _shard_item(path: Path, stem: str, members: dict[str, bytes]) -> Iterator[Item]:
+def _shard_item(path: Path, shard: tarfile.TarFile, stem: str, members: dict[str, tarfile.TarInfo]) -> Iterator[Item]:
     suffix = next((s for s in pixels.IMAGE_SUFFIXES if s in members), None)
     if suffix is None:
         return
-    origin = f"{path}:{stem}{suffix}"
-    try:
-        meta = json.loads(members.get(".json", b"{}"))
-    except ValueError as error:
-        raise MedsynthError(f"{path}:{stem}.json: not JSON ({error})") from error
-    yield Item(str(meta.get("id", stem)), members[suffix], origin, _plain(meta))
+    image, meta = members[suffix], {}
+    if ".json" in members:
+        handle = shard.extractfile(members[".json"])
+        assert handle is not None
+        try:
+            meta = json.loads(handle.read())
+        except ValueError as error:
+            raise MedsynthError(f"{path}:{stem}.json: not JSON ({error})") from error
+    read = functools.partial(_read_part, path, image.offset_data, image.size)
+    yield Item(str(meta.get("id", stem)), read, f"{path}:{stem}{suffix}", _plain(meta))
+
+
+def _read_part(path: Path, offset: int, size: int) -> bytes:
+    """The bytes of a member of a shard."""
+    with path.open("rb") as handle:
+        handle.seek(offset)
+        return handle.read(size)
 
 
 def _plain(meta: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +156,15 @@ def _read_folder(folder: Path) -> Iterator[Item]:
         yield from _read_shard(shard)
     for file in files:
         row = meta.get(file.name) or meta.get(file.stem) or {}
-        yield Item(str(row.get("id", file.stem)), file.read_bytes(), str(file), _plain(row))
+        yield Item(str(row.get("id", file.stem)), file.read_bytes, str(file), _plain(row))
+
+
+def _read_table(path: Path) -> Iterator[Item]:
+    for row in _rows(path):
+        if not row["key"]:
+            raise MedsynthError(f"{path}: no column that names the images", f"one of: {', '.join(IMAGE_COLUMNS)}")
+        file = path.parent / str(next(row[name] for name in IMAGE_COLUMNS if row.get(name)))
+        yield Item(str(row.get("id", file.stem)), file.read_bytes, str(file), _plain(row))
 
 
 def _folder_metadata(folder: Path) -> Iterator[dict[str, Any]]:
@@ -131,9 +174,20 @@ def _folder_metadata(folder: Path) -> Iterator[dict[str, Any]]:
                 row = json.loads(line)
             except ValueError as error:
                 raise MedsynthError(f"{path}:{number}: not JSON ({error})") from error
-            yield row | {"key": Path(str(row.get("image") or row.get("id", ""))).name}
+            yield row | {"key": _key(row)}
     for path in sorted(folder.glob("*.csv")):
-        with path.open(newline="", encoding="utf-8") as handle:
-            for row in csv.DictReader(handle):
-                labels = [part for part in (row.get("labels") or "").split("|") if part]
-                yield row | {"labels": labels, "key": Path(row.get("image") or row.get("id") or "").name}
+        yield from _rows(path)
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a CSV with ``key``, the name of the image file; empty cells are left out, labels are a list."""
+    with path.open(newline="", encoding="utf-8") as handle:
+        for row in csv.DictReader(handle):
+            known: dict[str, Any] = {name: value for name, value in row.items() if value}
+            if "labels" in row:
+                known["labels"] = [part for part in (row["labels"] or "").split("|") if part]
+            yield known | {"key": _key(known)}
+
+
+def _key(row: dict[str, Any]) -> str:
+    return Path(str(next((row[name] for name in IMAGE_COLUMNS if row.get(name)), ""))).name

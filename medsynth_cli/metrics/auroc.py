@@ -1,4 +1,4 @@
-"""Area under the ROC curve, with a bootstrap interval over patients or images."""
+"""Area under the ROC curve, with a bootstrap interval over patients or records."""
 
 from __future__ import annotations
 
@@ -6,31 +6,57 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medsynth_cli.errors import MedsynthError
-from medsynth_cli.metrics.comparison import Comparison, Row, row, unavailable
+from medsynth_cli.metrics import intervals
+from medsynth_cli.metrics.comparison import Comparison, Floors, Row, over_labels, row, unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+FEWEST_POSITIVES = 5
+"""Images of either class that an interval needs: with fewer it is often a single point."""
+FEWEST_MACRO = 20
+"""Images that an interval of the mean over labels needs."""
+METHOD = f"bootstrap over patients or records, {intervals.ROUNDS} rounds"
 
-def auroc(scores: NDArray[np.floating], truth: NDArray[np.generic]) -> float:
+
+def auroc(
+    scores: NDArray[np.floating], truth: NDArray[np.generic], weights: NDArray[np.generic] | None = None
+) -> float:
     """Probability that a positive scores above a negative, ties counted half (Hanley & McNeil 1982).
 
     Args:
         scores: ``(N,)``, any scale.
         truth: ``(N,)``, nonzero = positive.
+        weights: ``(N,)``, how often each image counts; None: once.
 
     Returns:
         A number in [0, 1]; NaN when one of the two classes is missing.
     """
-    positive = np.asarray(truth) > 0
-    count, others = int(positive.sum()), int((~positive).sum())
-    if not count or not others:
-        return float("nan")
-    ranks = _mid_ranks(np.asarray(scores, dtype=np.float64))
-    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
+    return Ranking(scores, truth).auroc(weights)
+
+
+class Ranking:
+    """Scores in order, so that the area under many weightings takes one sort.
+
+    Args:
+        scores: ``(N,)``, any scale.
+        truth: ``(N,)``, nonzero = positive.
+    """
+
+    def __init__(self, scores: NDArray[np.floating], truth: NDArray[np.generic]) -> None:
+        self._positive = np.asarray(truth) > 0
+        _, self._level = np.unique(np.asarray(scores, np.float64), return_inverse=True)
+
+    def auroc(self, weights: NDArray[np.generic] | None = None) -> float:
+        """Area with images weighted ``(N,)``; NaN when one of the two classes is missing."""
+        counts = np.ones(len(self._level)) if weights is None else np.asarray(weights, np.float64)
+        positives = np.bincount(self._level, counts * self._positive)
+        negatives = np.bincount(self._level, counts * ~self._positive)
+        pairs = positives.sum() * negatives.sum()
+        below = np.cumsum(negatives) - negatives / 2
+        return float(positives @ below / pairs) if pairs else float("nan")
 
 
 def macro(scores_NL: NDArray[np.floating], truth_NL: NDArray[np.generic]) -> float:
@@ -43,13 +69,12 @@ def macro(scores_NL: NDArray[np.floating], truth_NL: NDArray[np.generic]) -> flo
 def interval(
     scores: NDArray[np.floating],
     truth: NDArray[np.generic],
-    groups: Sequence[object] | None = None,
+    groups: Sequence[object] | NDArray[np.integer] | None = None,
     *,
-    rounds: int = 1000,
+    rounds: int = intervals.ROUNDS,
     seed: int = 0,
-    level: float = 0.95,
 ) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of `auroc`.
+    """Bootstrap interval of `auroc`.
 
     Args:
         scores: ``(N,)``.
@@ -57,70 +82,53 @@ def interval(
         groups: what is drawn together, such as the patient or the pair of an image; None draws images.
         rounds: number of bootstrap draws.
         seed: of the draws.
-        level: of confidence.
 
     Returns:
-        Lower and upper bound; None when a class is missing.
+        Lower and upper bound; None when a class has fewer than `FEWEST_POSITIVES` images.
     """
-    if np.isnan(auroc(scores, truth)):
+    positives = int((np.asarray(truth) > 0).sum())
+    if min(positives, len(truth) - positives) < FEWEST_POSITIVES:
         return None
-    random = np.random.default_rng([seed, 5])
     names = np.arange(len(scores)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    members = np.split(np.argsort(names, kind="stable"), np.cumsum(np.bincount(names))[:-1])
-    found = []
-    for _ in range(rounds):
-        drawn = np.concatenate([members[group] for group in random.integers(0, len(members), len(members))])
-        found.append(auroc(scores[drawn], truth[drawn]))
-    low, high = np.nanquantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def _mid_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1, equal values sharing the mean of theirs."""
-    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts - 1) / 2)[index]
+    ranking = Ranking(scores, truth)
+    return intervals.percentile([ranking.auroc(w) for w in intervals.weights(names, rounds, seed)])
 
 
 def score(comparison: Comparison) -> dict[str, Row]:
     """Whether the judge finds the requested findings: ``AUROC <label>`` each, and their mean ``AUROC macro``.
 
-    Positive are the images whose record asks for the label, negative all others. ``real`` is the judge's
-    figure on the real images: a ceiling for what the generator can be seen to do.
+    Positive are the images whose record asks for the label, negative all others. Among the floors are the
+    judge's figure on the real images, which no generator can be seen to pass, and on training images after the
+    tokenizer.
     """
-    try:
-        probabilities = comparison.probabilities
-        index, wanted = comparison.requested
-    except MedsynthError as error:
-        return {"AUROC macro": unavailable(error)}
-    if not len(index):
-        return {"AUROC macro": unavailable("no record says which findings were asked for")}
-    records = [comparison.records[i] for i in index]
-    groups = [str(record.get("patient") or record.get("source_id") or record["id"]) for record in records]
-    scores, rows = probabilities[index], dict[str, Row]()
-    for column, label in enumerate(comparison.judge.labels):
-        positives = int(wanted[:, column].sum())
-        if not positives:
-            continue
-        if positives == len(index):
-            rows[f"AUROC {label}"] = unavailable(f"every image was asked to show {label}: nothing to tell it from")
-            continue
-        value = auroc(scores[:, column], wanted[:, column])
-        bounds = interval(scores[:, column], wanted[:, column], groups, seed=comparison.seed)
-        rows[f"AUROC {label}"] = row(value, bounds, n=len(index), positives=positives, **_ceiling(comparison, column))
-    found = [result["value"] for result in rows.values() if result["value"] is not None]
-    mean = (
-        row(float(np.mean(found)), n=len(index))
-        if found
-        else unavailable("no finding was asked for in some images only")
-    )
-    return rows | {"AUROC macro": mean}
+
+    def compute(column: int, scores: NDArray[np.float32], wanted: NDArray[np.float32]) -> Row:
+        bounds = interval(scores, wanted, comparison.requested_groups, seed=comparison.seed)
+        floors = comparison.judged(lambda p, t: auroc(p[:, column], t[:, column]))
+        return _row(auroc(scores, wanted), bounds, floors)
+
+    rows = over_labels(comparison, "AUROC", compute)
+    known = {name.removeprefix("AUROC "): result for name, result in rows.items() if result["value"] is not None}
+    if not known:
+        reason = next(iter(rows.values()))["reason"]
+        return {name: result for name, result in rows.items() if name != "AUROC"} | {"AUROC macro": unavailable(reason)}
+    return rows | {"AUROC macro": _macro(comparison, known)}
 
 
-def _ceiling(comparison: Comparison, column: int) -> dict[str, float]:
-    """The judge's figure for a label on the real images, where both classes are there."""
-    real = comparison.real
-    if real.probabilities is None:
-        return {}
-    value = auroc(real.probabilities[:, column], real.truth[:, column])
-    return {} if np.isnan(value) else {"real": value}
+def _macro(comparison: Comparison, rows: Mapping[str, Row]) -> Row:
+    """Mean over labels, its interval from the same draws for all of them."""
+    index, wanted = comparison.requested
+    columns = [comparison.labels.index(label) for label in rows]
+    rankings = [Ranking(comparison.probabilities[index, column], wanted[:, column]) for column in columns]
+    draws = intervals.weights(comparison.requested_groups, seed=comparison.seed)
+    drawn = [float(np.nanmean([ranking.auroc(w) for ranking in rankings])) for w in draws]
+    value = float(np.mean([result["value"] for result in rows.values()]))
+    floors = comparison.judged(lambda p, t: macro(p[:, columns], t[:, columns]))
+    return _row(value, intervals.percentile(drawn) if len(index) >= FEWEST_MACRO else None, floors) | {
+        "n": len(index),
+        "extractor": "judge",
+    }
+
+
+def _row(value: float, bounds: tuple[float, float] | None, floors: Floors) -> Row:
+    return row(value, bounds, better="higher", floors=floors | {"repeated": 0.5}, interval_method=METHOD)

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from medsynth_cli import modality
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.files.records import Record
-from medsynth_cli.metrics import METRICS, gates
+from medsynth_cli.metrics import METRICS, alarms, niqe, reference, subgroups, thumbnails
+from medsynth_cli.metrics.comparison import Comparison
+from medsynth_cli.metrics.observers import EXTRACTORS, HUB
+from medsynth_cli.metrics.writeup import number, span
+from medsynth_cli.runtime import provenance
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from medsynth_cli.metrics.comparison import Comparison, Row
-    from medsynth_cli.metrics.gates import Gate
+    from medsynth_cli.files.records import Record
+    from medsynth_cli.metrics.comparison import Row
+    from medsynth_cli.metrics.imagesets import ImageSet
+    from medsynth_cli.metrics.observers import Observers
+    from medsynth_cli.recognition.observers import Observer
+    from medsynth_cli.runtime.bundles import Bundle
 
-DEFAULT = ("fd", "kid", "prdc", "auroc", "niqe")
+DEFAULT = ("fd", "kid", "prdc", "vendi", "auroc", "f1", "calibration", "side", "niqe")
+ON_FEATURES = ("fd", "kid", "mmd", "prdc", "vendi")
+JUDGED = ("auroc", "f1", "calibration")
+IN_TABLE = ("real", "training", "round trip", "repeated")
+"""Floors with a column of their own in the table."""
 
 
 def chosen(names: str) -> tuple[str, ...]:
@@ -27,72 +40,168 @@ def chosen(names: str) -> tuple[str, ...]:
     Raises:
         MedsynthError: there is no metric of that name.
     """
-    wanted = tuple(METRICS) if names == "all" else tuple(name.strip() for name in names.split(",") if name.strip())
+    wanted = tuple(METRICS) if names == "all" else listed(names)
     unknown = [name for name in wanted if name not in METRICS]
     if unknown or not wanted:
         raise MedsynthError(f"no metric {', '.join(unknown) or 'named'}", f"known: {', '.join(METRICS)}, all")
     return wanted
 
 
+def extractors_of(names: str) -> tuple[str, ...]:
+    """The extractors of a comma-separated list.
+
+    Raises:
+        MedsynthError: there is no extractor of that name.
+    """
+    wanted = listed(names)
+    unknown = [name for name in wanted if name not in EXTRACTORS and not name.startswith(HUB)]
+    if unknown or not wanted:
+        missing = ", ".join(map(repr, unknown)) or "named"
+        raise MedsynthError(f"no extractor {missing}", f"known: {', '.join(EXTRACTORS)}, {HUB}<model>")
+    return wanted
+
+
+def listed(names: str) -> tuple[str, ...]:
+    """The names in a comma-separated list, none for ``none``."""
+    return () if names == "none" else tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def looks(metrics: Sequence[str], extractors: Sequence[str], observers: Observers) -> list[Observer]:
+    """What will look at every image, so that all can do so in one pass; what cannot be had here is left out."""
+    wanted: list[Callable[[], Observer]] = []
+    if {*metrics} & {*ON_FEATURES}:
+        wanted += [functools.partial(observers.extractor, name) for name in extractors]
+    if {*metrics} & {*JUDGED}:
+        wanted.append(lambda: observers.judge.observer)
+    if "niqe" in metrics:
+        wanted.append(niqe.observer)
+    found = [thumbnails.observer()]
+    for load in wanted:
+        try:
+            found.append(load())
+        except MedsynthError:
+            continue  # the metric will say why
+    return found
+
+
 def evaluate(
-    comparison: Comparison, metrics: Sequence[str] = DEFAULT, bounds: Sequence[Gate] = (), failed: int = 0
+    comparison: Comparison,
+    metrics: Sequence[str] = DEFAULT,
+    by: tuple[str, ...] = (),
+    failed: int = 0,
+    quick: bool = False,
 ) -> Record:
-    """Compute metrics and hold them against gates.
+    """Compute metrics, over all images and over groups of them.
 
     Args:
         comparison: the images and what to compute with.
         metrics: names in `METRICS`.
-        bounds: gates; see `gates`.
+        by: fields of `subgroups.FIELDS`, or ``finding``.
         failed: number of images and records that could not be read, for the counts.
+        quick: whether the images are a part of those that were named.
 
     Returns:
-        A record of kind ``score``; a metric that cannot be computed is null with a reason.
+        A record of kind ``score``, without gates; a metric that cannot be computed is null with a reason.
     """
-    rows: dict[str, Row] = {}
-    for name in metrics:
-        module, _, attribute = METRICS[name].partition(":")
-        rows |= getattr(importlib.import_module(module), attribute)(comparison)
-    bundle = comparison.bundle
+    rows = _rows(comparison, metrics)
+    groups = {
+        name: _rows(part, [metric for metric in metrics if metric in (*ON_FEATURES, *JUDGED, "side")])
+        for name, part in subgroups.split(comparison, by)
+    }
+    bundle, train = comparison.observers.bundle, comparison.train
+    counts = {"synthetic": len(comparison.synthetic), "real": len(comparison.real), "failed": failed}
     return {
         "kind": "score",
         "bundle": {"name": bundle.name, "sha256": bundle.sha256},
         "real": comparison.real.name,
+        "train": None if train is None else train.name,
         "seed": comparison.seed,
-        "counts": {"synthetic": len(comparison.images), "real": len(comparison.real), "failed": failed},
+        "quick": quick,
+        "counts": counts | ({} if train is None else {"train": len(train)}),
+        "extractors": _extractors(comparison, rows),
+        "versions": provenance.versions(),
         "metrics": rows,
-        "gates": gates.check(bounds, rows),
+        "groups": groups,
+        "largest_gap": subgroups.largest_gap(groups),
+        "alarms": alarms.check(comparison, rows),
+        "gates": [],
     }
+
+
+def open_reference(bundle: Bundle, training: bool) -> ImageSet | None:
+    """The first reference of a bundle that holds training images, or other ones; None if there is none."""
+    for name in reference.names(bundle):
+        found = reference.load(bundle, name)
+        if reference.is_training(bundle, name) == training:
+            return found
+    return None
+
+
+def reference_looks(observers: Observers, training: bool) -> list[Observer]:
+    """What a reference keeps: of training images also what is said of them after the tokenizer."""
+    plain = [observers.extractor("effnet"), observers.judge.observer]
+    there = [*plain, niqe.observer(), thumbnails.observer()]
+    return [*there, *(observers.round_trip(look) for look in plain)] if training else there
 
 
 def show(score: Record, console: Console) -> None:
     """Print a score as a table, with what is to be said about single metrics below."""
     counts = score["counts"]
-    table = Table(title=f"{counts['synthetic']} synthetic images against {counts['real']} of {score['real']}")
+    kind = "quick look at a part: " if score["quick"] else ""
+    table = Table(title=f"{kind}{counts['synthetic']} synthetic images against {counts['real']} of {score['real']}")
     table.add_column("metric", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("95 % interval", justify="right", no_wrap=True)
-    table.add_column("real", justify="right", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
-    table.add_column("extractor")
+    for column in ("value", "95 % interval", *IN_TABLE, "n"):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, result in score["metrics"].items():
         table.add_row(name, *_cells(result))
     console.print(table)
+    remarks: dict[str, list[str]] = {}
     for name, result in score["metrics"].items():
         remark = result.get("reason") or result.get("note")
         if remark:
-            console.print(f"{name}: {remark}", markup=False, style="dim")
+            remarks.setdefault(remark, []).append(name)
+    for remark, names in remarks.items():
+        console.print(f"{', '.join(names)}: {remark}", markup=False, style="dim")
+    gap = score["largest_gap"]
+    if gap:
+        text = f"largest gap: {gap['metric']} differs by {gap['difference']:.3g} between {' and '.join(gap['groups'])}"
+        console.print(f"{text} ({gap['standard_errors']:.1f} standard errors)", markup=False)
+    for alarm in score["alarms"]:
+        if alarm["raised"]:
+            console.print(f"[red]alarm:[/red] {alarm['name']}:", end=" ")
+            console.print(alarm["message"], markup=False)
+
+
+def _rows(comparison: Comparison, metrics: Sequence[str]) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    for name in metrics:
+        module, _, attribute = METRICS[name].partition(":")
+        rows |= getattr(importlib.import_module(module), attribute)(comparison)
+    return rows
+
+
+def _extractors(comparison: Comparison, rows: dict[str, Row]) -> dict[str, Any]:
+    """Number of dimensions, identity and image size of the extractors that rows were computed with."""
+    used = {result.get("extractor") for result in rows.values()}
+    size_px, found = modality.load(str(comparison.observers.bundle.manifest["modality"])).resolution_px, {}
+    loaders: list[Callable[[], Observer]] = [lambda: comparison.observers.judge.observer]
+    loaders += [functools.partial(comparison.observers.extractor, name) for name in comparison.extractors]
+    for load in loaders:
+        try:
+            observer = load()
+        except MedsynthError:
+            continue
+        if observer.name in used:
+            dimension = comparison.synthetic.of(observer).shape[1]
+            found[observer.name] = {"dimension": dimension, "sha256": observer.identity, "size_px": size_px}
+    return found
 
 
 def _cells(result: dict[str, Any]) -> tuple[str, ...]:
-    bounds = result.get("interval")
+    bounds, floors = result.get("interval"), result.get("floors") or {}
     return (
-        _number(result["value"]),
-        f"{_number(bounds[0])} to {_number(bounds[1])}" if bounds else "",
-        _number(result["real"]) if "real" in result else "",
+        number(result["value"]),
+        span(bounds) if bounds else "",
+        *(number(floors[name]) if name in floors else "" for name in IN_TABLE),
         str(result.get("n", "")),
-        result.get("extractor", ""),
     )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"

@@ -9,58 +9,59 @@ ones as BasicSR distributes them (Apache-2.0, see the notice beside them).
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from importlib import metadata
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.metrics.comparison import Comparison, Row, mean_row, unavailable
+from medsynth_cli.metrics import intervals
+from medsynth_cli.metrics.comparison import Comparison, Row, row, unavailable
+from medsynth_cli.recognition.observers import Observer
 from medsynth_cli.runtime import bundles
-from medsynth_cli.runtime.progress import Progress
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 BLOCK_PX = 96
-BATCH = 16
 
 
-def values(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """NIQE of each image: uint8 ``(N, H, W)`` -> ``(N,)``; NaN where an image has no structure at all.
+def observer() -> Observer:
+    """What says the NIQE ``(1,)`` of an image, float64; NaN where it has no structure at all."""
 
-    Raises:
-        MedsynthError: the images are too small for two blocks.
-    """
-    if (images.shape[1] // BLOCK_PX) * (images.shape[2] // BLOCK_PX) < 2:
-        raise MedsynthError(
-            f"images of {images.shape[1]}x{images.shape[2]} px hold fewer than two {BLOCK_PX}-px blocks"
-        )
-    import torch
+    def forward(images: Tensor) -> Tensor:
+        if (images.shape[1] // BLOCK_PX) * (images.shape[2] // BLOCK_PX) < 2:
+            raise MedsynthError(
+                f"images of {images.shape[1]}x{images.shape[2]} px hold fewer than two {BLOCK_PX}-px blocks"
+            )
+        return torch.stack([_of(image) for image in images])[:, None]
 
-    model, found = _model(), []
-    with torch.inference_mode(), Progress("NIQE", len(images)) as progress:
-        for start in range(0, len(images), BATCH):
-            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH]))
-            found.append(np.atleast_1d(model(batch[:, None].double() / 255).numpy()))
-            progress.advance(len(batch))
-    return np.concatenate(found)
+    return Observer("NIQE", f"pyiqa {metadata.version('pyiqa')}", forward, torch.device("cpu"))
 
 
 def score(comparison: Comparison) -> dict[str, Row]:
     """Mean ``NIQE`` of the synthetic images, beside that of the real ones."""
     try:
-        found = values(comparison.images)
+        found = comparison.synthetic.of(observer())[:, 0]
     except MedsynthError as error:
         return {"NIQE": unavailable(error)}
-    kept = found[np.isfinite(found)]
-    if not len(kept):
+    kept = np.isfinite(found)
+    if not kept.any():
         return {"NIQE": unavailable("no image has any structure")}
-    real = comparison.real
-    there = real.niqe if real.niqe is not None else values(real.images) if real.images is not None else np.empty(0)
-    there = there[np.isfinite(there)]
-    more = {"real": float(there.mean())} if len(there) else {}
+    floors = comparison.floors_of(observer(), lambda values: float(np.nanmean(values)))
+    bounds = intervals.of_mean(found[kept], comparison.synthetic.groups[kept], comparison.seed)
     note = "for comparison only: parameters of photographs, top left 192 px of 256"
-    return {"NIQE": mean_row(kept, extractor="pyiqa", n=len(kept), note=note, **more)}
+    more = {"n": int(kept.sum()), "extractor": "pyiqa", "better": None, "note": note}
+    return {"NIQE": row(float(found[kept].mean()), bounds, floors=floors, **more)}
+
+
+def _of(image: Tensor) -> Tensor:
+    """NIQE of one image, alone: pyiqa fails on a batch with a uniform image in it."""
+    if image.min() == image.max():
+        return torch.tensor(torch.nan, dtype=torch.float64)
+    try:
+        return _model()(image[None, None].double() / 255).squeeze()
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        return torch.tensor(torch.nan, dtype=torch.float64)
 
 
 @functools.cache

@@ -6,25 +6,24 @@ it, so that no part of medsynth has learnt to please it.
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import socket
 import urllib.error
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.recognition import trunks
+from medsynth_cli.recognition.observers import Observer
 from medsynth_cli.runtime import bundles
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from medsynth_cli.runtime.bundles import Bundle
 
 PART = "features"
@@ -35,28 +34,7 @@ INCEPTION_FILE = "inception-2015-12-05.pt"
 FETCH_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class Extractor:
-    """Images -> features.
-
-    Attributes:
-        name: what to call it in results.
-        dimension: D.
-        forward: uint8 ``(B, H, W)`` on ``device`` -> ``(B, D)``.
-        device: where it computes.
-    """
-
-    name: str
-    dimension: int
-    forward: Callable[[Tensor], Tensor]
-    device: torch.device
-
-    def __call__(self, images: NDArray[np.uint8], batch_size: int = trunks.BATCH) -> NDArray[np.float32]:
-        """Features of images: uint8 ``(N, H, W)`` -> float32 ``(N, D)``."""
-        return trunks.apply_in_batches(self.forward, images, self.device, f"features ({self.name})", batch_size)
-
-
-def load(bundle: Bundle, device: torch.device) -> Extractor:
+def load(bundle: Bundle, device: torch.device) -> Observer:
     """The bundled extractor: pooled features behind the last convolution, at the images' own size.
 
     Raises:
@@ -71,7 +49,7 @@ def load(bundle: Bundle, device: torch.device) -> Extractor:
         pixels = trunks.normalise(images[:, None].float() / 255)
         return model(pixels.contiguous(memory_format=torch.channels_last))
 
-    return Extractor(str(config["name"]), int(config["dimension"]), forward, device)
+    return Observer(str(config["name"]), bundle.part_sha256(PART), forward, device)
 
 
 def export_features(bundle: Bundle) -> None:
@@ -88,7 +66,7 @@ def export_features(bundle: Bundle) -> None:
     bundles.write_part(bundle, PART, model.state_dict(), config)
 
 
-def inception(device: torch.device) -> Extractor:
+def inception(device: torch.device) -> Observer:
     """Clean-fid's Inception-v3, the network of the published FID, at 299 px after clean-fid's resizing.
 
     Its weights are looked for, and fetched to, where clean-fid keeps them.
@@ -108,7 +86,46 @@ def inception(device: torch.device) -> Extractor:
         gray = [resize(image[..., None].repeat(3, axis=-1)) for image in images.cpu().numpy()]
         return model(torch.from_numpy(np.stack(gray)).permute(0, 3, 1, 2).float().to(device))
 
-    return Extractor(f"{INCEPTION} (clean-fid)", 2048, forward, device)
+    return Observer(INCEPTION, "clean-fid", forward, device)
+
+
+def hub(name: str, device: torch.device) -> Observer:
+    """Any image model of transformers, by hub id or folder: its pooled output, or its first token's.
+
+    CLIP-like models give their projected image embedding of length 1, as CMMD wants it.
+
+    Raises:
+        MedsynthError: there is no such model, or it cannot be fetched.
+    """
+    from transformers import AutoImageProcessor, AutoModel
+
+    try:
+        processor = AutoImageProcessor.from_pretrained(name)
+        model = AutoModel.from_pretrained(name).to(device).eval()
+    except (OSError, ValueError) as error:
+        raise MedsynthError(
+            f"hub:{name}: {str(error).splitlines()[0]}", "name a model of the Hugging Face hub, or its folder"
+        ) from error
+
+    def forward(images: Tensor) -> Tensor:
+        gray = [image.repeat(3, 1, 1) for image in images.cpu()]
+        pixels = processor(gray, return_tensors="pt")["pixel_values"].to(device)
+        if hasattr(model, "get_image_features"):
+            found = model.get_image_features(pixel_values=pixels)
+            return F.normalize(found if isinstance(found, Tensor) else found.pooler_output)
+        found = model(pixel_values=pixels)
+        pooled = getattr(found, "pooler_output", None)
+        return pooled.flatten(1) if pooled is not None else found.last_hidden_state[:, 0]
+
+    return Observer(f"hub:{name}", _weights_sha256(model), forward, device)
+
+
+def _weights_sha256(model: Any) -> str:
+    """Hash of a model's weights: a hub id or a folder may hold others tomorrow."""
+    digest = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(key.encode() + value.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _fetch_inception(folder: Path) -> None:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from medsynth_cli.recognition import trunks
+from medsynth_cli.recognition.observers import BATCH, Observer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 PART = "judge"
 
 
+FEATURES = "judge-features"
+
+
 class Judge:
     """A multi-label classifier.
 
@@ -28,21 +32,40 @@ class Judge:
         labels: names of the L labels.
         size_px: S.
         device: where the model is.
+        identity: hash of its weights.
     """
 
-    def __init__(self, model: nn.Module, labels: tuple[str, ...], size_px: int, device: torch.device) -> None:
+    def __init__(
+        self, model: Any, labels: tuple[str, ...], size_px: int, device: torch.device, identity: str = ""
+    ) -> None:
         self.model, self.labels, self.size_px, self.device = model.eval(), labels, size_px, device
+        self.identity = identity
 
-    def probabilities(self, images: NDArray[np.uint8], batch_size: int = trunks.BATCH) -> NDArray[np.float32]:
+    def probabilities(self, images: NDArray[np.uint8], batch_size: int = BATCH) -> NDArray[np.float32]:
         """Probability of each label: uint8 ``(N, H, W)`` -> float32 ``(N, L)``, [0, 1].
 
         They rank images; they are not calibrated, since positives count more than negatives in training.
         """
-        return trunks.apply_in_batches(self._forward, images, self.device, "judging", batch_size)
+        return self.observer(images, batch_size)
 
-    def _forward(self, images: Tensor) -> Tensor:
+    @property
+    def observer(self) -> Observer:
+        """What says the probabilities ``(L,)`` of an image."""
+        return Observer(PART, self.identity, lambda images: torch.sigmoid(self.model(self._input(images))), self.device)
+
+    @property
+    def features(self) -> Observer:
+        """What says the pooled features ``(D,)`` that the probabilities are made from."""
+
+        def forward(images: Tensor) -> Tensor:
+            maps = self.model.forward_features(self._input(images))
+            return self.model.forward_head(maps, pre_logits=True)
+
+        return Observer(FEATURES, self.identity, forward, self.device)
+
+    def _input(self, images: Tensor) -> Tensor:
         pixels = trunks.normalise(trunks.resized(images, self.size_px))
-        return torch.sigmoid(self.model(pixels.contiguous(memory_format=torch.channels_last)))
+        return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def load(bundle: Bundle, device: torch.device) -> Judge:
@@ -55,7 +78,7 @@ def load(bundle: Bundle, device: torch.device) -> Judge:
     model: Any = trunks.build(config["trunk"], num_classes=len(config["labels"]))
     model.load_state_dict(weights)
     model.to(device, memory_format=torch.channels_last).requires_grad_(False)
-    return Judge(model, tuple(config["labels"]), int(config["size_px"]), device)
+    return Judge(model, tuple(config["labels"]), int(config["size_px"]), device, bundle.part_sha256(PART))
 
 
 def label_matrix(labels: Iterable[Iterable[str]], names: Sequence[str]) -> NDArray[np.float32]:

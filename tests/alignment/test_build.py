@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def items(radiographs: list[tuple[dict, np.ndarray]]) -> list[Item]:
-    return [Item(meta["id"], encode_png(image), meta["id"], meta) for meta, image in radiographs]
+    return [Item(meta["id"], functools.partial(encode_png, image), meta["id"], meta) for meta, image in radiographs]
 
 
 def built(items: list[Item], k1: int = 3, failures: Failures | None = None) -> codebook.Codebook:
@@ -65,7 +67,7 @@ def test_a_sided_word_takes_patches_of_that_side_of_the_patient(items: list[Item
 
 def test_a_damaged_image_is_reported_and_left_out(items: list[Item], capsys: pytest.CaptureFixture[str]) -> None:
     failures = Failures()
-    damaged = Item("damaged", b"not an image", "x.tar:damaged.png", {"labels": ["Effusion"]})
+    damaged = Item("damaged", lambda: b"not an image", "x.tar:damaged.png", {"labels": ["Effusion"]})
     book = built([*items[:4], damaged], failures=failures)
     assert len(failures) == 1
     assert "x.tar:damaged.png" in capsys.readouterr().err

@@ -102,7 +102,7 @@ def test_missing_paths(name: str, tmp_path: Path) -> None:
 
 def test_unreadable_things(tmp_path: Path) -> None:
     (tmp_path / "bad.tar").write_bytes(b"not a tar" * 100)
-    with pytest.raises(MedsynthError, match="damaged tar"):
+    with pytest.raises(MedsynthError, match="damaged or compressed tar"):
         list(datasets.read([tmp_path / "bad.tar"]))
     (tmp_path / "notes.txt").write_text("text")
     with pytest.raises(MedsynthError, match=r"notes\.txt"):

@@ -19,7 +19,7 @@ def terms() -> vocabulary.Vocabulary:
 
 def item(labels: list[str], boxes: list[tuple[str, list[float]]]) -> Item:
     meta = {"id": "x", "labels": labels, "boxes": [{"label": label, "xywh": xywh} for label, xywh in boxes]}
-    return Item("x", b"", "x", meta)
+    return Item("x", bytes, "x", meta)
 
 
 def test_box_cells_cover_the_area_of_the_box() -> None:
