@@ -50,5 +50,6 @@ bundle: $(INSTALLED)
 	$(call train,generator,$(SHARDS),3000,generator)
 	$(call train,judge,$(SHARP),1250,judge)
 	$(BIN)/medsynth models reference $(DATA)/nih-test-000.tar --name nih-test -o $(OUT)
+	$(BIN)/medsynth models reference $(DATA)/nih-train-000.tar --name nih-train --training --most 1000 -o $(OUT)
 	cp medsynth_cli/assets/cxr-mini/NOTICE $(OUT)/NOTICE
 	$(BIN)/medsynth models verify $(OUT)

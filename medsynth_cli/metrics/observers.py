@@ -49,9 +49,8 @@ class Observers:
         Raises:
             MedsynthError: the bundle has no tokenizer.
         """
-        through = self._through
         identity = f"{observer.identity}|{self.bundle.part_sha256(tokenizer.PART)}"
-        return Observer(ROUND_TRIP + observer.name, identity, lambda x: observer.forward(through(x)), self.device)
+        return Observer(ROUND_TRIP + observer.name, identity, lambda x: observer.forward(self._through(x)), self.device)
 
     @functools.cache  # noqa: B019 - lives as long as the evaluation
     def extractor(self, name: str) -> Observer:
