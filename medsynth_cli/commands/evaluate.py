@@ -43,7 +43,7 @@ def evaluate(
             "--metrics",
             help="Comma-separated: fd, kid, mmd, prdc, vendi, auroc, f1, calibration, side, niqe, ms-ssim; or all.",
         ),
-    ] = "fd,kid,prdc,vendi,auroc,f1,calibration,side,niqe",
+    ] = "fd,kid,prdc,vendi,auroc,niqe",
     extractors: Annotated[
         str, typer.Option("--extractors", help="Comma-separated: effnet, inception, judge, hub:<model>.")
     ] = "effnet",

@@ -18,6 +18,8 @@ SHARE = 0.05
 """Share of images with a defect that raises an alarm."""
 DARK = 64
 """Grey value that the brightest part of a radiograph always passes; 12 bits stored in 16 end below 16."""
+TELLS_SIDES = 0.25
+"""Share of real findings that the judge may see on the wrong side for its word on sides to count."""
 VARIETY = 0.5
 """Share of the real images' Vendi score below which a set counts as collapsed."""
 
@@ -81,9 +83,10 @@ def _labels(comparison: Comparison, rows: Mapping[str, Row]) -> tuple[bool, str]
 
 
 def _side(comparison: Comparison, rows: Mapping[str, Row]) -> tuple[bool, str] | None:
-    """One-sided findings that are recognised on the other side more often than not."""
+    """One-sided findings that are recognised on the other side more often than not, by a judge that can tell sides."""
     result = rows.get("wrong side") or {}
-    if result.get("interval") is None:
+    own_errors = (result.get("floors") or {}).get("real")
+    if result.get("interval") is None or own_errors is None or own_errors > TELLS_SIDES:
         return None
     message = f"{result['value']:.1%} of {result['n']} one-sided findings are recognised on the other side"
     return result["interval"][0] > 0.5, message

@@ -136,14 +136,15 @@ class Comparison:
         return self.synthetic.of(self.observers.judge.observer)
 
     def judged(self, figure: Figure) -> Floors:
-        """A figure of probabilities and truth, both ``(N, L)``, of real images and of training images."""
+        """A figure of probabilities and truth, both ``(M, L)``, of real images, and of the same after the tokenizer.
+
+        Training images would not do: the judge has learnt them by heart.
+        """
         judge = self.observers.judge.observer
-        floors: Floors = {"real": _or_none(lambda: figure(self.real.of(judge), self.truth))}
-        if self.train is not None:
-            train, truth = self.floor_images, label_truth(self.floor_images, self.labels)
-            floors[TRAINING] = _or_none(lambda: figure(train.of(judge), truth))
-            floors[ROUND_TRIP] = _or_none(lambda: figure(train.of(self.observers.round_trip(judge)), truth))
-        return floors
+        return {
+            "real": _or_none(lambda: figure(self.real.of(judge), self.truth)),
+            ROUND_TRIP: _or_none(lambda: figure(self.real.of(self.observers.round_trip(judge)), self.truth)),
+        }
 
     @functools.cached_property
     def labels(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.table import Table
 
 from medsynth_cli import modality
@@ -14,7 +15,6 @@ from medsynth_cli.errors import MedsynthError
 from medsynth_cli.metrics import METRICS, alarms, niqe, reference, subgroups, thumbnails
 from medsynth_cli.metrics.comparison import Comparison
 from medsynth_cli.metrics.observers import EXTRACTORS, HUB
-from medsynth_cli.metrics.writeup import number, span
 from medsynth_cli.runtime import provenance
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from medsynth_cli.recognition.observers import Observer
     from medsynth_cli.runtime.bundles import Bundle
 
-DEFAULT = ("fd", "kid", "prdc", "vendi", "auroc", "f1", "calibration", "side", "niqe")
+DEFAULT = ("fd", "kid", "prdc", "vendi", "auroc", "niqe")
 ON_FEATURES = ("fd", "kid", "mmd", "prdc", "vendi")
 JUDGED = ("auroc", "f1", "calibration")
-IN_TABLE = ("real", "training", "round trip", "repeated")
-"""Floors with a column of their own in the table."""
+IN_TABLE = {"real": "real", "training": "train", "round trip": "round\ntrip", "repeated": "one\nrep."}
+"""Floors with a column of their own in the table, and its heading."""
 
 
 def chosen(names: str) -> tuple[str, ...]:
@@ -138,19 +138,20 @@ def open_reference(bundle: Bundle, training: bool) -> ImageSet | None:
 
 
 def reference_looks(observers: Observers, training: bool) -> list[Observer]:
-    """What a reference keeps: of training images also what is said of them after the tokenizer."""
-    plain = [observers.extractor("effnet"), observers.judge.observer]
-    there = [*plain, niqe.observer(), thumbnails.observer()]
-    return [*there, *(observers.round_trip(look) for look in plain)] if training else there
+    """What a reference keeps: features of training images and the judge's word on others, plain and round-tripped."""
+    features, judge = observers.extractor("effnet"), observers.judge.observer
+    there = [features, niqe.observer(), thumbnails.observer()]
+    return [*there, observers.round_trip(features)] if training else [*there, judge, observers.round_trip(judge)]
 
 
 def show(score: Record, console: Console) -> None:
     """Print a score as a table, with what is to be said about single metrics below."""
     counts = score["counts"]
     kind = "quick look at a part: " if score["quick"] else ""
-    table = Table(title=f"{kind}{counts['synthetic']} synthetic images against {counts['real']} of {score['real']}")
+    title = f"{kind}{counts['synthetic']} synthetic images against {counts['real']} of {score['real']}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("metric", no_wrap=True)
-    for column in ("value", "95 % interval", *IN_TABLE, "n"):
+    for column in ("value", "95 %", *IN_TABLE.values()):
         table.add_column(column, justify="right", no_wrap=True)
     for name, result in score["metrics"].items():
         table.add_row(name, *_cells(result))
@@ -200,8 +201,15 @@ def _extractors(comparison: Comparison, rows: dict[str, Row]) -> dict[str, Any]:
 def _cells(result: dict[str, Any]) -> tuple[str, ...]:
     bounds, floors = result.get("interval"), result.get("floors") or {}
     return (
-        number(result["value"]),
-        span(bounds) if bounds else "",
-        *(number(floors[name]) if name in floors else "" for name in IN_TABLE),
-        str(result.get("n", "")),
+        _short(result["value"]),
+        f"{_short(bounds[0])}..{_short(bounds[1])}" if bounds else "",
+        *(_short(floors[name]) if name in floors else "" for name in IN_TABLE),
     )
+
+
+def _short(value: float | None) -> str:
+    """A figure in three digits, so that a row fits a terminal of 80 columns; the JSON has them all."""
+    if value is None:
+        return "-"
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:.{digits}f}"

@@ -2,6 +2,9 @@
 
 The judge knows no sides. It is shown two chests made of one half and its mirror image each; the side whose
 chest it finds the finding in more clearly is the recognised one. An image's left is the patient's right.
+
+How far that can be trusted is in the floors of real images with boxes: the judge of cxr-mini is wrong on 35 % of
+the findings boxed on one side in nih-test.
 """
 
 from __future__ import annotations

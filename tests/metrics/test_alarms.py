@@ -16,7 +16,7 @@ from medsynth_cli.runtime import bundles
 
 GOOD = {
     "AUROC macro": {"value": 0.75, "interval": [0.7, 0.8], "floors": {"round trip": 0.77}},
-    "wrong side": {"value": 0.2, "interval": [0.1, 0.3], "n": 40},
+    "wrong side": {"value": 0.2, "interval": [0.1, 0.3], "n": 40, "floors": {"real": 0.1}},
 }
 
 
@@ -61,4 +61,6 @@ def test_mistakes_in_the_figures(raised, chests):
     assert raised(chests, GOOD | {"AUROC macro": chance}) == {"wrong labels"}
     same = {"Vendi-EffNet": {"value": 3.0, "floors": {"training": 20.0, "repeated": 1.0}}}
     assert raised(chests, GOOD | same) == {"mode collapse"}
-    assert raised(chests, GOOD | {"wrong side": {"value": 0.8, "interval": [0.7, 0.9], "n": 40}}) == {"wrong side"}
+    wrong = {"value": 0.8, "interval": [0.7, 0.9], "n": 40, "floors": {"real": 0.1}}
+    assert raised(chests, GOOD | {"wrong side": wrong}) == {"wrong side"}
+    assert raised(chests, GOOD | {"wrong side": wrong | {"floors": {"real": 0.4}}}) == set(), "who cannot tell sides"
