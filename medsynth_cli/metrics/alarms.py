@@ -21,7 +21,7 @@ DARK = 64
 TELLS_SIDES = 0.25
 """Share of real findings that the judge may see on the wrong side for its word on sides to count."""
 VARIETY = 0.5
-"""Share of the real images' Vendi score below which a set counts as collapsed."""
+"""Share of the Vendi score of real images, after the tokenizer if possible, below which a set counts as collapsed."""
 
 
 def check(comparison: Comparison, rows: Mapping[str, Row]) -> list[Alarm]:
@@ -63,10 +63,11 @@ def _collapse(comparison: Comparison, rows: Mapping[str, Row]) -> tuple[bool, st
     ratios = []
     for name, result in rows.items():
         floors = result.get("floors") or {}
-        variety = floors.get("training") or floors.get("real")
+        variety = floors.get("round trip") or floors.get("training") or floors.get("real")
         if name.startswith("Vendi") and result["value"] is not None and variety:
+            after = " after the tokenizer" if floors.get("round trip") else ""
             ratios.append(result["value"] / variety)
-            message += f"; {name} is {ratios[-1]:.2f} times that of real images"
+            message += f"; {name} is {ratios[-1]:.2f} times that of real images{after}"
     return again > SHARE or any(ratio < VARIETY for ratio in ratios), message
 
 

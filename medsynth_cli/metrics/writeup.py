@@ -13,7 +13,7 @@ from medsynth_cli.files.records import Record
 
 FLOORS = {
     "training": "real training images",
-    "round trip": "real training images coded and decoded by the tokenizer",
+    "round trip": "real images coded and decoded by the tokenizer",
     "real": "the real images that the others are compared with",
     "repeated": "one image repeated",
 }
