@@ -99,7 +99,7 @@ def reference(
     quiet: settings.Quiet = False,
     debug: settings.Debug = False,
 ) -> int:
-    """Measure real images and keep what evaluation needs of them, without the images, in a bundle."""
+    """Measure real images and keep what evaluation needs of them, thumbnails but no images, in a bundle."""
     from medsynth_cli import modality as modalities
     from medsynth_cli.files.cache import Cache
     from medsynth_cli.files.records import Failures

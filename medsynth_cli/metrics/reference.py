@@ -1,4 +1,4 @@
-"""References: what evaluation needs of a set of real images, without the images.
+"""References: what evaluation needs of a set of real images, without the images but for thumbnails of 32 px.
 
 A bundle keeps them as parts ``reference-<name>``: what observers say of each image, labels, view, sex, age, and
 patients as hashed numbers. A reference of training images also holds what the observers say of them after the
