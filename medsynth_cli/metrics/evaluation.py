@@ -131,9 +131,8 @@ def evaluate(
 def open_reference(bundle: Bundle, training: bool) -> ImageSet | None:
     """The first reference of a bundle that holds training images, or other ones; None if there is none."""
     for name in reference.names(bundle):
-        found = reference.load(bundle, name)
         if reference.is_training(bundle, name) == training:
-            return found
+            return reference.load(bundle, name)
     return None
 
 
