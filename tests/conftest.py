@@ -152,6 +152,7 @@ def small_bundle(tmp_path_factory, chests, chest_meta):
     (data / "meta.jsonl").write_text("".join(json.dumps(meta) + "\n" for meta in chest_meta))
     for meta, chest in zip(chest_meta, chests, strict=True):
         (data / f"{meta['id']}.png").write_bytes(pixels.encode_png(chest))
+    assert main(["models", "memory", "--shown", str(data), "-o", str(bundle.folder), "--quiet"]) == 0
     assert main(["models", "reference", str(data), "--name", "chests", "-o", str(bundle.folder), "--quiet"]) == 0
     more = ["--training", "--most", "6", "--quiet"]
     assert main(["models", "reference", str(data), "--name", "trained", "-o", str(bundle.folder), *more]) == 0

@@ -101,7 +101,7 @@ def reference(
 ) -> int:
     """Measure real images and keep what evaluation needs of them, thumbnails but no images, in a bundle."""
     from medsynth_cli import modality as modalities
-    from medsynth_cli.files.cache import Cache
+    from medsynth_cli.files.cache import Cache, default_folder
     from medsynth_cli.files.records import Failures
     from medsynth_cli.metrics import evaluation, imagesets
     from medsynth_cli.metrics import reference as references
@@ -112,7 +112,44 @@ def reference(
     modality = modalities.load(str(opened.manifest["modality"]))
     observers = Observers(opened, devices.resolve(device))
     looks = evaluation.reference_looks(observers, training)
-    images = imagesets.read(data, modality.resolution_px, failures, Cache(None), looks, most)
+    images = imagesets.read(data, modality.resolution_px, failures, Cache(default_folder()), looks, most)
     references.write(images, looks, opened, name, modality.labels, training)
     typer.echo(f"{references.PREFIX}{name}  {opened.part_sha256(references.PREFIX + name)}")
     return failures.exit_code(len(images))
+
+
+@app.command()
+def memory(
+    data: Annotated[
+        list[str] | None, typer.Argument(help="Training images of which no picture is kept: shards, folders, CSV.")
+    ] = None,
+    shown: Annotated[
+        list[str] | None, typer.Option("--shown", metavar="DATA", help="Training images whose codes are kept as well.")
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the bundle.")] = Path(),
+    device: settings.Device = "auto",
+    errors: settings.Errors = None,
+    quiet: settings.Quiet = False,
+    debug: settings.Debug = False,
+) -> int:
+    """Keep what copies of the training images are found by, in the bundle that was trained with them."""
+    from medsynth_cli import modality as modalities
+    from medsynth_cli.files.cache import Cache, default_folder
+    from medsynth_cli.files.records import Failures
+    from medsynth_cli.metrics import imagesets
+    from medsynth_cli.metrics import memory as memories
+    from medsynth_cli.metrics.observers import Observers
+    from medsynth_cli.recognition import fingerprints
+    from medsynth_cli.runtime import bundles, devices
+
+    if not data and not shown:
+        raise MedsynthError("no training images named", "give DATA, or --shown DATA, or both")
+    opened, failures, cache = bundles.load(str(out)), Failures(errors), Cache(default_folder())
+    observers = Observers(opened, devices.resolve(device))
+    size_px = modalities.load(str(opened.manifest["modality"])).resolution_px
+    looks = [fingerprints.reductions()]
+    hidden = imagesets.read(data, size_px, failures, cache, looks) if data else None
+    seen = imagesets.read(shown, size_px, failures, cache, [*looks, observers.codes]) if shown else None
+    memories.write(opened, observers, seen, hidden)
+    typer.echo(f"{memories.PART}  {opened.part_sha256(memories.PART)}")
+    return failures.exit_code(1)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.metrics import thumbnails
+from medsynth_cli.metrics import copies, thumbnails
 from medsynth_cli.metrics.comparison import Comparison, Row
 from medsynth_cli.metrics.imagesets import PIXELS
 
@@ -22,6 +23,9 @@ TELLS_SIDES = 0.25
 """Share of real findings that the judge may see on the wrong side for its word on sides to count."""
 VARIETY = 0.5
 """Share of the Vendi score of real images, after the tokenizer if possible, below which a set counts as collapsed."""
+
+LUCK = 0.01
+"""Probability of so many apparent copies by chance below which they count as copies."""
 
 
 def check(comparison: Comparison, rows: Mapping[str, Row]) -> list[Alarm]:
@@ -93,11 +97,23 @@ def _side(comparison: Comparison, rows: Mapping[str, Row]) -> tuple[bool, str] |
     return result["interval"][0] > 0.5, message
 
 
+def _memory(comparison: Comparison, rows: Mapping[str, Row]) -> tuple[bool, str] | None:
+    """More copies of training images than as many real images would pass for by chance."""
+    result = rows.get("copies") or {}
+    if result.get("value") is None:
+        return None
+    copied = round(result["value"] * result["n"])
+    luck = stats.binom.sf(copied - 1, result["n"], copies.CHANCE)
+    message = f"{copied} of {result['n']} images are copies of one of {result['n_train']} training images"
+    return luck < LUCK, message
+
+
 Judge = Callable[[Comparison, Mapping[str, Row]], "tuple[bool, str] | None"]
 ALARMS: dict[str, Judge] = {
     "16-bit images": _dark,
     "inverted images": _inverted,
     "mode collapse": _collapse,
+    "memorisation": _memory,
     "wrong labels": _labels,
     "wrong side": _side,
 }

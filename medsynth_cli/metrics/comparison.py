@@ -42,12 +42,14 @@ class Sides:
         real: real images, ``(M, D)``.
         groups: numbers of the patients or records of either.
         others: what to take in place of ``ours`` for a floor: ``(N, D)``, or fewer if there are no more.
+        train: all training images, ``(T, D)``; None if there are none.
     """
 
     ours: NDArray[np.float32]
     real: NDArray[np.float32]
     groups: tuple[NDArray[np.int64], NDArray[np.int64]]
     others: Mapping[str, NDArray[np.float32]]
+    train: NDArray[np.float32] | None
 
     @property
     def fewest_groups(self) -> int:
@@ -102,7 +104,10 @@ class Comparison:
         ours, real = self.synthetic.of(observer), self.real.of(observer)
         if min(len(ours), len(real)) < 2:
             raise MedsynthError("needs at least two synthetic and two real images")
-        return Sides(ours, real, (self.synthetic.groups, self.real.groups), self._others(observer, ours))
+        train = self.train
+        known = None if train is None else _or_none(lambda: train.of(observer))
+        groups = (self.synthetic.groups, self.real.groups)
+        return Sides(ours, real, groups, self._others(observer, ours), known)
 
     def _others(self, observer: Observer, ours: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Training images at the same n, the same after the tokenizer, and one image n times."""

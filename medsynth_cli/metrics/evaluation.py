@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from medsynth_cli import modality
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.metrics import METRICS, alarms, niqe, reference, subgroups, thumbnails
 from medsynth_cli.metrics.comparison import Comparison
-from medsynth_cli.metrics.observers import EXTRACTORS, HUB
+from medsynth_cli.metrics.observers import EXTRACTORS, HUB, MEMORY
 from medsynth_cli.runtime import provenance
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from medsynth_cli.recognition.observers import Observer
     from medsynth_cli.runtime.bundles import Bundle
 
-DEFAULT = ("fd", "kid", "prdc", "vendi", "auroc", "niqe")
+DEFAULT = ("fd", "kid", "prdc", "vendi", "copies", "auroc", "niqe")
 ON_FEATURES = ("fd", "kid", "mmd", "prdc", "vendi")
 JUDGED = ("auroc", "f1", "calibration")
 IN_TABLE = {"real": "real", "training": "train", "round trip": "round\ntrip", "repeated": "one\nrep."}
@@ -73,6 +74,12 @@ def looks(metrics: Sequence[str], extractors: Sequence[str], observers: Observer
         wanted += [functools.partial(observers.extractor, name) for name in extractors]
     if {*metrics} & {*JUDGED}:
         wanted.append(lambda: observers.judge.observer)
+    if "copies" in metrics:
+        wanted.append(lambda: observers.fingerprints.shifted)
+    if "re-identification" in metrics:
+        wanted.append(lambda: observers.identities.observer)
+    if "key-patches" in metrics:
+        wanted.append(lambda: observers.codes)
     if "niqe" in metrics:
         wanted.append(niqe.observer)
     found = [thumbnails.observer()]
@@ -139,8 +146,15 @@ def open_reference(bundle: Bundle, training: bool) -> ImageSet | None:
 def reference_looks(observers: Observers, training: bool) -> list[Observer]:
     """What a reference keeps: features of training images and the judge's word on others, plain and round-tripped."""
     features, judge = observers.extractor("effnet"), observers.judge.observer
-    there = [features, niqe.observer(), thumbnails.observer()]
-    return [*there, observers.round_trip(features)] if training else [*there, judge, observers.round_trip(judge)]
+    there, prints = [features, niqe.observer(), thumbnails.observer()], []
+    if MEMORY in observers.bundle.parts():
+        plain = observers.fingerprints.observer
+        prints = [plain, observers.round_trip(plain)] if training else [observers.fingerprints.shifted]
+        with contextlib.suppress(MedsynthError):
+            own = observers.identities.observer
+            prints += [own, observers.round_trip(own)] if training else [own]
+    again = features if training else judge
+    return [*there, *prints, *([] if training else [judge]), observers.round_trip(again)]
 
 
 def show(score: Record, console: Console) -> None:

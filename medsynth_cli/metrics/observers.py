@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from medsynth_cli.recognition import features, judges
+from medsynth_cli.errors import MedsynthError
+from medsynth_cli.recognition import features, fingerprints, identities, judges
 from medsynth_cli.recognition.observers import Observer
 from medsynth_cli.runtime.conversion import to_images
 from medsynth_cli.tokens import tokenizer
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 ROUND_TRIP = "round trip "
 HUB = "hub:"
+MEMORY = "memory"
+"""Part of a bundle; see `memory`."""
 EXTRACTORS = {"effnet": "EffNet", "inception": "Inception", "judge": "judge"}
 """Extractors of features -> what figures are named after."""
 
@@ -68,8 +71,48 @@ class Observers:
         return features.hub(name.removeprefix(HUB), self.device)
 
     @functools.cached_property
+    def fingerprints(self) -> fingerprints.Fingerprints:
+        """The fingerprints that the bundle's memory of its training images was written in.
+
+        Raises:
+            MedsynthError: the bundle has no memory.
+        """
+        return fingerprints.restore(self.bundle.weights(MEMORY), self.device)
+
+    @functools.cached_property
+    def identities(self) -> identities.Identities:
+        """The identities that the bundle's memory of its training images was written in.
+
+        Raises:
+            MedsynthError: the bundle remembers none.
+        """
+        weights = self.bundle.weights(MEMORY)
+        if "identity_mean" not in weights:
+            raise MedsynthError(f"bundle {self.bundle.name} knows no identities of patients")
+        mean, projection = weights["identity_mean"], weights["identity_projection"]
+        return identities.Identities(mean, projection, self.identity_networks)
+
+    @property
+    def identity_networks(self) -> list[Observer]:
+        """What says the features that identities are made of."""
+        return [self.extractor("effnet"), self.extractor("judge")]
+
+    @functools.cached_property
+    def codes(self) -> Observer:
+        """What says the codes of an image, int16 ``(g²,)``, in reading order."""
+
+        def forward(images: Tensor) -> Tensor:
+            return self._tokenizer.encode(images[:, None].float() / 255).flatten(1).to(torch.int16)
+
+        return Observer("codes", self.bundle.part_sha256(tokenizer.PART), forward, self.device)
+
+    @functools.cached_property
+    def _tokenizer(self) -> Any:
+        return tokenizer.load(self.bundle, self.device)
+
+    @functools.cached_property
     def _through(self) -> Any:
-        return _Through(tokenizer.load(self.bundle, self.device))
+        return _Through(self._tokenizer)
 
 
 class _Through:

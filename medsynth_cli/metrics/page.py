@@ -48,11 +48,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pair:
-    """A synthetic image beside the training image nearest to it; ``copied`` if the metric counts it as a copy."""
+    """A synthetic image beside the training image nearest to it; ``copied`` if it counts as a copy of that."""
 
     synthetic: Picture
     training: Picture
-    score: float
+    likeness: float
     copied: bool
 
 

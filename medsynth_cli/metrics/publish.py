@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.files import atomic, records
 from medsynth_cli.metrics import gates, junit, writeup
@@ -12,10 +14,10 @@ from medsynth_cli.metrics import gates, junit, writeup
 if TYPE_CHECKING:
     from medsynth_cli.files.records import Record
     from medsynth_cli.metrics.comparison import Comparison
-    from medsynth_cli.metrics.page import Picture
+    from medsynth_cli.metrics.page import Pair, Picture
 
 PAPER = {".md": writeup.markdown, ".tex": writeup.latex}
-MOST_PICTURES = 5000
+MOST_PICTURES, MOST_PAIRS = 5000, 12
 
 
 def check_paper(path: Path | None) -> None:
@@ -48,7 +50,7 @@ def as_html(score: Record, comparison: Comparison, path: Path) -> None:
     """The report to read, with the synthetic images by what was asked for."""
     from medsynth_cli.metrics import page
 
-    atomic.write_text(path, page.render(score, _sheets(comparison), []))
+    atomic.write_text(path, page.render(score, _sheets(comparison), _pairs(score, comparison)))
 
 
 def _sheets(comparison: Comparison) -> dict[str, list[Picture]]:
@@ -66,3 +68,24 @@ def _sheets(comparison: Comparison) -> dict[str, list[Picture]]:
         caption = ", ".join([str(synthetic.meta[image]["id"]), *named[1:]])
         found[heading].append(Picture(synthetic.pixels(image), caption))
     return {heading: pictures for heading, pictures in found.items() if pictures}
+
+
+def _pairs(score: Record, comparison: Comparison) -> list[Pair]:
+    """The synthetic images nearest to a training image, beside it."""
+    from medsynth_cli.metrics import memory
+    from medsynth_cli.metrics.page import Pair, Picture
+
+    closest = (score["metrics"].get("copies") or {}).get("pairs") or []
+    if not closest:
+        return []
+    synthetic, remembered = comparison.synthetic, memory.of(comparison.train, comparison.observers)
+    ours = {str(meta["id"]): index for index, meta in enumerate(synthetic.meta)}
+    training = {name: index for index, name in enumerate(remembered.ids)}
+    found = []
+    for pair in closest[:MOST_PAIRS]:
+        pixels = synthetic.pixels(ours[pair["id"]])
+        picture = remembered.picture(training[pair["training"]])
+        caption = pair["training"] + (" (name it with --train to see it)" if picture is None else "")
+        beside = Picture(np.full_like(pixels, 40) if picture is None else picture, caption)
+        found.append(Pair(Picture(pixels, pair["id"]), beside, pair["likeness"], pair["copied"]))
+    return found

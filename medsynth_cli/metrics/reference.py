@@ -15,11 +15,13 @@ import torch
 
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.metrics.imagesets import ImageSet
+from medsynth_cli.metrics.observers import MEMORY
 from medsynth_cli.recognition import features, judges
 from medsynth_cli.runtime import bundles
 from medsynth_cli.tokens import tokenizer
 
 if TYPE_CHECKING:
+    from medsynth_cli.files.records import Record
     from medsynth_cli.recognition.observers import Observer
     from medsynth_cli.runtime.bundles import Bundle
 
@@ -51,7 +53,7 @@ def write(
     images.observe(observers)
     views = sorted({view for view in images.field("view") if view})
     ages = [float(age) if _known(age) else UNKNOWN for age in images.field("age")]
-    patients = [_hash(meta.get("patient") or f"image {meta['id']}") for meta in images.meta]
+    patients = [patient_number(meta) for meta in images.meta]
     truth = judges.label_matrix([own or [] for own in images.field("labels")], labels)
     tensors = {
         "truth": torch.from_numpy(truth).to(torch.int8),
@@ -112,7 +114,7 @@ def is_training(bundle: Bundle, name: str) -> bool:
 
 def _made_with(bundle: Bundle) -> dict[str, str | None]:
     """Hashes of the networks whose results a reference holds."""
-    parts, used = bundle.parts(), (features.PART, judges.PART, tokenizer.PART)
+    parts, used = bundle.parts(), (features.PART, judges.PART, tokenizer.PART, MEMORY)
     return {f"{part}_sha256": parts[part]["sha256"] if part in parts else None for part in used}
 
 
@@ -128,5 +130,7 @@ def _known(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _hash(patient: str) -> int:
-    return int.from_bytes(hashlib.sha256(str(patient).encode()).digest()[:8], "big", signed=True)
+def patient_number(meta: Record) -> int:
+    """A number that stands for the patient of an image, or for the image where no patient is known; 64 bits."""
+    name = str(meta.get("patient") or f"image {meta['id']}")
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)

@@ -267,7 +267,7 @@ def test_figures_are_there(html: str) -> None:
         "FID < 50 - 50 broken no weights",
         "FD-EffNet differs by 0.125 between sex=F and sex=M (2.50 standard errors).",
         "FD-EffNet, NIQE: interval: jackknife",
-        "Score 0.9312, counted as a copy",
+        "Likeness 0.9312, counted as a copy",
         "A quick run: its figures do not compare with those of a full one.",
         "For research, not for diagnosis.",
         "ab" * 32,
