@@ -115,7 +115,8 @@ def _protocol(score: Record) -> Iterator[str]:
     yield f"The evaluation follows {paper} as far as its protocol is known."
     for field, beginning in (("follows", "Followed"), ("unknown", "Not known"), ("differs", "Different")):
         if protocol[field]:
-            yield f"{beginning}: {'. '.join(_unstopped(statement) for statement in protocol[field])}."
+            numbered = (f"({place}) {_unstopped(text)}" for place, text in enumerate(protocol[field], 1))
+            yield f"{beginning}: {'; '.join(numbered)}."
 
 
 def _extractors(score: Record) -> Iterator[str]:
