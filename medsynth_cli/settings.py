@@ -24,6 +24,12 @@ def reset() -> None:
     progress.QUIET = False
 
 
+def given(context: typer.Context) -> set[str]:
+    """Parameters that the command line or the file of ``--config`` names."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
+
+
 def _set_debug(wanted: bool) -> bool:
     global debug
     debug = debug or wanted

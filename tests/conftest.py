@@ -157,3 +157,64 @@ def small_bundle(tmp_path_factory, chests, chest_meta):
     more = ["--training", "--most", "6", "--quiet"]
     assert main(["models", "reference", str(data), "--name", "trained", "-o", str(bundle.folder), *more]) == 0
     return bundle.folder
+
+
+SPLIT_OF_PATIENTS = ("train", "train", "test", "test")
+VIEW_POSITIONS = ("PA", "LATERAL", "AP")
+LABELLERS = ("1.0,,0.0", ",1.0,-1.0", ",,")
+"""Made-up values of the columns Cardiomegaly, Pleural Effusion and Lung Opacity."""
+
+
+@dataclass(frozen=True)
+class Mimic:
+    """A made copy in the layout of MIMIC-CXR: its folder, and what its images are, in the order of its tables."""
+
+    folder: Path
+    ids: list[str]
+    pixels: list[np.ndarray]
+
+
+@pytest.fixture
+def make_mimic(tmp_path: Path) -> Callable[..., Mimic]:
+    """Write images in the layout of MIMIC-CXR-JPG, or MIMIC-CXR with ``dicom``: three a patient, four patients."""
+
+    def make(images: np.ndarray, name: str = "mimic", dicom: bool = False, labeller: str = "chexpert") -> Mimic:
+        folder, ids = tmp_path / name, []
+        metadata = ["dicom_id,subject_id,study_id,ViewPosition,Rows,Columns"]
+        splits, listed = ["dicom_id,study_id,subject_id,split"], ["subject_id,study_id,dicom_id,path"]
+        for index, image in enumerate(images):
+            patient = index // 3
+            ids.append(f"00000000-00000000-00000000-00000000-{index:08x}")
+            subject, study = f"1000000{patient}", f"5000000{patient}"
+            path = f"files/p10/p{subject}/s{study}/{ids[-1]}.{'dcm' if dicom else 'jpg'}"
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(_dicom(image, ids[-1]) if dicom else pixels.encode_png(image))
+            metadata.append(f"{ids[-1]},{subject},{study},{VIEW_POSITIONS[index % 3]},{len(image)},{len(image.T)}")
+            splits.append(f"{ids[-1]},{study},{subject},{SPLIT_OF_PATIENTS[patient % 4]}")
+            listed.append(f"{subject},{study},{ids[-1]},{path}")
+        tables = {"cxr-record-list.csv": listed} if dicom else {}
+        tables |= {} if dicom else {"mimic-cxr-2.0.0-metadata.csv": metadata, "mimic-cxr-2.0.0-split.csv": splits}
+        tables |= {} if dicom else {f"mimic-cxr-2.0.0-{labeller}.csv": _labeller(len(images) // 3)}
+        for table, lines in tables.items():
+            (folder / table).write_text("\n".join(lines) + "\n")
+        return Mimic(folder, ids, list(images))
+
+    return make
+
+
+def _dicom(image: np.ndarray, name: str) -> bytes:
+    from medsynth_cli.files import dicom
+
+    return dicom.secondary_capture(image, uid_seed=name, series_seed=name, modality="DX", body_part="CHEST")
+
+
+def _labeller(patients: int) -> list[str]:
+    from medsynth_cli.files.findings import CHEXPERT
+
+    lines = [",".join(("subject_id", "study_id", *CHEXPERT))]
+    for patient in range(patients):
+        values = LABELLERS[patient % 3].split(",")
+        cells = dict(zip(("Cardiomegaly", "Pleural Effusion", "Lung Opacity"), values, strict=True))
+        row = [cells.get(column, "") for column in CHEXPERT]
+        lines.append(",".join((f"1000000{patient}", f"5000000{patient}", *row)))
+    return lines

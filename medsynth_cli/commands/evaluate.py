@@ -10,7 +10,7 @@ import typer
 from medsynth_cli import modality as modalities
 from medsynth_cli import settings
 from medsynth_cli.errors import Exit, MedsynthError
-from medsynth_cli.files import records
+from medsynth_cli.files import layouts, records
 from medsynth_cli.files.cache import Cache, default_folder
 from medsynth_cli.files.records import Failures
 from medsynth_cli.runtime import bundles, devices, progress
@@ -25,6 +25,7 @@ QUICK = 200
 
 
 def evaluate(
+    context: typer.Context,
     source: Annotated[
         str | None,
         typer.Argument(metavar="SYNTH", help="Folder, records file, tar shard, CSV, or - for records on stdin."),
@@ -50,6 +51,10 @@ def evaluate(
     by: Annotated[
         str, typer.Option("--by", help="Figures of groups as well: sex, age, view, finding; or none.")
     ] = "sex,age,view",
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", metavar="ARXIV", help="Evaluate as a paper does, as far as known: 2403.06835."),
+    ] = None,
     gate: Annotated[Path | None, typer.Option("--gate", help="YAML file of bounds; exit code 4 if one breaks.")] = None,
     baseline: Annotated[
         Path | None, typer.Option("--baseline", help="Earlier result, for gates relative to it.")
@@ -82,6 +87,7 @@ def evaluate(
 ) -> int:
     """Score synthetic images against real ones: one JSON object on stdout, a table on stderr."""
     from medsynth_cli.metrics import contrast, evaluation, gates, imagesets, publish, subgroups
+    from medsynth_cli.metrics import protocol as protocols
     from medsynth_cli.metrics.comparison import Comparison
     from medsynth_cli.metrics.observers import Observers
 
@@ -89,6 +95,10 @@ def evaluate(
         return _compare(*compare)
     if source is None:
         raise MedsynthError("no images named", "give SYNTH, or two results with --compare")
+    options = {"metrics": metrics, "extractors": extractors, "by": by}
+    plan = protocols.plan(protocol, options, settings.given(context), real)
+    if plan is not None:
+        metrics, extractors, by, real = *(plan.options[name] for name in options), plan.real
     wanted, used, fields = evaluation.chosen(metrics), evaluation.extractors_of(extractors), evaluation.listed(by)
     subgroups.check(fields)
     publish.check_paper(paper)
@@ -107,6 +117,8 @@ def evaluate(
         raise MedsynthError(f"bundle {opened.name} has no reference", "name real images with --real")
     comparison = Comparison(read([source], QUICK if quick else None), compared, trained, observers, used, seed)
     score = evaluation.evaluate(comparison, wanted, fields, len(failures), quick)
+    if plan is not None:
+        score["protocol"] = plan.account(score, compared)
     score["gates"] = gates.check(bounds, score, earlier)
 
     evaluation.show(score, progress.console())
@@ -132,7 +144,8 @@ def _named(
 
     if not names:
         return evaluation.open_reference(bundle, training)
-    if len(names) == 1 and not Path(names[0]).exists() and ":" in names[0]:
+    is_path = Path(names[0]).exists() or layouts.detect(layouts.split(names[0])[0]) is not None
+    if len(names) == 1 and not is_path and ":" in names[0]:
         owner, _, name = names[0].rpartition(":")
         return reference.load(bundle if owner in (bundle.name, str(bundle.folder)) else bundles.load(owner), name)
     return read(names)

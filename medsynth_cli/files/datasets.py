@@ -1,4 +1,4 @@
-"""Images with metadata from WebDataset tar shards, folders with a JSONL or CSV, tables and single files.
+"""Images with metadata from WebDataset tar shards, folders with a JSONL or CSV, tables, public data sets and files.
 
 Every item has an id, a way to its encoded image and a metadata mapping with the shared field names
 (``patient``, ``sex``, ``age``, ``view``, ``labels``, ``boxes``). Images stay in their files until they are
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.files import pixels
+from medsynth_cli.files import layouts, pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,13 +65,17 @@ def read(paths: Iterable[Path]) -> Iterator[Item]:
     """Read the items of shards (``.tar``), folders, tables (``.csv``) and image files, in the order given.
 
     Folders are read in name order; a folder's metadata is its ``*.jsonl`` or ``*.csv``, where a field of
-    `IMAGE_COLUMNS` names the file. The files of a table lie in its folder or below.
+    `IMAGE_COLUMNS` names the file. The files of a table lie in its folder or below. A folder with one of the layouts
+    in `layouts.LAYOUTS`, or a part of it (``mimic:test``), is read by its own tables, in their order.
 
     Raises:
         MedsynthError: a path does not exist, or holds nothing that can be read.
     """
     for path in paths:
-        if path.is_dir():
+        entries = layouts.read(path)
+        if entries is not None:
+            yield from (Item(e.id, functools.partial(_read_file, e.path), e.path, e.meta) for e in entries)
+        elif path.is_dir():
             yield from _read_folder(path)
         elif not path.is_file():
             raise MedsynthError(f"{path}: no such file or folder", "name tar shards, image folders or image files")
@@ -127,6 +131,11 @@ def _shard_item(path: Path, shard: tarfile.TarFile, stem: str, members: dict[str
             raise MedsynthError(f"{path}:{stem}.json: not JSON ({error})") from error
     read = functools.partial(_read_part, path, image.offset_data, image.size)
     yield Item(str(meta.get("id", stem)), read, f"{path}:{stem}{suffix}", _plain(meta))
+
+
+def _read_file(path: str) -> bytes:
+    """The bytes of a file; the path stays text, since a `Path` takes several times the memory."""
+    return Path(path).read_bytes()
 
 
 def _read_part(path: Path, offset: int, size: int) -> bytes:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from medsynth_cli import modality
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.metrics import METRICS, alarms, niqe, reference, subgroups, thumbnails
+from medsynth_cli.metrics import METRICS, alarms, niqe, protocol, reference, subgroups, thumbnails
 from medsynth_cli.metrics.comparison import Comparison
 from medsynth_cli.metrics.observers import EXTRACTORS, HUB, MEMORY
 from medsynth_cli.runtime import provenance
@@ -121,6 +121,7 @@ def evaluate(
         "kind": "score",
         "bundle": {"name": bundle.name, "sha256": bundle.sha256},
         "real": comparison.real.name,
+        "real_labels": _labels_from(comparison.real),
         "train": None if train is None else train.name,
         "seed": comparison.seed,
         "quick": quick,
@@ -169,6 +170,8 @@ def show(score: Record, console: Console) -> None:
     for name, result in score["metrics"].items():
         table.add_row(name, *_cells(result))
     console.print(table)
+    if score.get("real_labels"):
+        console.print(f"labels of the real images: {score['real_labels']}", markup=False, style="dim")
     remarks: dict[str, list[str]] = {}
     for name, result in score["metrics"].items():
         remark = result.get("reason") or result.get("note")
@@ -176,6 +179,8 @@ def show(score: Record, console: Console) -> None:
             remarks.setdefault(remark, []).append(name)
     for remark, names in remarks.items():
         console.print(f"{', '.join(names)}: {remark}", markup=False, style="dim")
+    for line in protocol.lines(score["protocol"]) if score.get("protocol") else ():
+        console.print(line, markup=False, style="dim", highlight=False)
     gap = score["largest_gap"]
     if gap:
         text = f"largest gap: {gap['metric']} differs by {gap['difference']:.3g} between {' and '.join(gap['groups'])}"
@@ -184,6 +189,11 @@ def show(score: Record, console: Console) -> None:
         if alarm["raised"]:
             console.print(f"[red]alarm:[/red] {alarm['name']}:", end=" ")
             console.print(alarm["message"], markup=False)
+
+
+def _labels_from(real: ImageSet) -> str | None:
+    """Where the labels of real images come from, as far as their data set tells."""
+    return "; ".join(sorted({source for source in real.field("labels_from") if source})) or None
 
 
 def _rows(comparison: Comparison, metrics: Sequence[str]) -> dict[str, Row]:

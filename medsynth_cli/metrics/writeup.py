@@ -101,8 +101,22 @@ def _images(score: Record) -> Iterator[str]:
     yield f"{images}{origin} by {software}{used}; random draws have the seed {score.get('seed', 0)}."
     if counts.get("failed"):
         yield f"{counts['failed']} more could not be read and are left out."
+    if score.get("real_labels"):
+        yield f"Labels of the real images: {score['real_labels']}."
     if score.get("quick"):
         yield "This was a quick run, whose figures do not compare with those of a full one."
+
+
+def _protocol(score: Record) -> Iterator[str]:
+    protocol = score.get("protocol")
+    if not protocol:
+        return
+    paper = f"arXiv {protocol['name']} ({protocol['title']})"
+    yield f"The evaluation follows {paper} as far as its protocol is known."
+    for field, beginning in (("follows", "Followed"), ("unknown", "Not known"), ("differs", "Different")):
+        if protocol[field]:
+            numbered = (f"({place}) {_unstopped(text)}" for place, text in enumerate(protocol[field], 1))
+            yield f"{beginning}: {'; '.join(numbered)}."
 
 
 def _extractors(score: Record) -> Iterator[str]:
@@ -154,7 +168,15 @@ def _missing(score: Record) -> Iterator[str]:
             yield f"{name} was not computed: {_unstopped(row['reason'])}."
 
 
-_SENTENCES: tuple[Callable[[Record], Iterator[str]], ...] = (_images, _extractors, _intervals, _floors, _bias, _missing)
+_SENTENCES: tuple[Callable[[Record], Iterator[str]], ...] = (
+    _images,
+    _protocol,
+    _extractors,
+    _intervals,
+    _floors,
+    _bias,
+    _missing,
+)
 
 
 def _table(score: Record) -> list[list[str]]:
