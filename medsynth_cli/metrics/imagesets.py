@@ -77,6 +77,11 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.meta)
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether the images themselves can be read."""
+        return self._items is not None
+
     def observe(self, observers: Iterable[Observer]) -> None:
         """Let observers look at all images, in one pass over the files."""
         missing = [observer for observer in observers if observer.name not in self._results]
