@@ -161,8 +161,10 @@ def _write_study(comparison: Comparison, count: int, folder: Path) -> None:
     """A reader study in a folder, its key beside it."""
     from medsynth_cli.metrics import reader_cases, reader_study
 
-    key = reader_study.write(reader_cases.choose(comparison, count), folder)
-    console = progress.console()
+    cases, console = reader_cases.choose(comparison, count), progress.console()
+    key = reader_study.write(cases, folder)
+    shown = ", ".join(f"{label} {ours}:{real}" for label, (ours, real) in reader_cases.balance(cases).items())
+    console.print(f"synthetic to real images: {count // 2}:{count // 2}; {shown or 'no findings known'}", markup=False)
     console.print(f"{folder}: {count} cases, to hand over as they are; index.html shows them", markup=False)
     console.print(f"{key}: the key, not to be handed over", markup=False)
 

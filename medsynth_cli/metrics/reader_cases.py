@@ -79,6 +79,15 @@ def choose(comparison: Comparison, count: int) -> list[Case]:
     return [cases[index] for index in random.permutation(count)]
 
 
+def balance(cases: Sequence[Case]) -> dict[str, tuple[int, int]]:
+    """Finding -> how many synthetic and how many real images show it; images of unknown findings are left out."""
+    found: dict[str, tuple[int, int]] = {}
+    for label in sorted({label for case in cases for label in case.labels or []}):
+        shown = Counter(case.truth for case in cases if label in (case.labels or []))
+        found[label] = shown[SYNTHETIC], shown[REAL]
+    return found
+
+
 def _findings(comparison: Comparison) -> tuple[Sequence[str], Findings, Findings]:
     """Names of the L labels, those asked for and those that real images show; none if the bundle knows no labels."""
     try:
