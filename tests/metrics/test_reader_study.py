@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import re
+import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from PIL import Image
 from test_page import BROWSER, Browser
 
+from medsynth_cli.app import main
 from medsynth_cli.files import pixels, records
 from medsynth_cli.metrics import agreement, reader_scores, reader_study
 from medsynth_cli.metrics.reader_answers import Answers
@@ -64,7 +66,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     exif[0x010F] = "Maker of scanners"
     lines = []
     for number in range(120):
-        shape = ((300, 240), (512, 512))[number % 2]
+        shape = ((300, 240), (288, 288))[number % 2]
         picture = Image.fromarray(image(1000 + number, shape))
         picture.save(folder / f"scan-{number}.jpg", exif=exif)
         labels = FINDINGS[number % 3] if number < 36 else []
@@ -75,12 +77,17 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def write(run, synthetic, real, tmp_path):
+def write(run, synthetic, real, cache, tmp_path):
     """Write a study to ``tmp_path / study``, with more options; the result of the command."""
 
     def call(*more: object, folder: Path | None = None):
-        arguments = ["evaluate", synthetic, "--no-cache", "--real", real, "--cases", CASES, *more]
+        arguments = ["evaluate", synthetic, "--cache", cache, "--real", real, "--cases", CASES, *more]
         return run(*arguments, "--reader-study", folder or tmp_path / "study")
 
     return call
@@ -207,9 +214,19 @@ def test_other_folders_and_bad_requests_are_refused(run, write, synthetic, tmp_p
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine", "thesis.txt"]
 
 
+@pytest.fixture(scope="module")
+def written(synthetic, real, cache, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study and its key."""
+    folder = tmp_path_factory.mktemp("written")
+    arguments = ["evaluate", synthetic, "--cache", cache, "--real", real, "--cases", CASES, "--quiet"]
+    assert main([*map(str, arguments), "--reader-study", str(folder / "study")]) == 0
+    return folder
+
+
 @pytest.fixture
-def study(write, tmp_path) -> Path:
-    assert write().code == 0
+def study(written: Path, tmp_path: Path) -> Path:
+    """A copy of the study."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     return tmp_path / "study"
 
 
