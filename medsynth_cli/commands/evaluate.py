@@ -18,6 +18,7 @@ from medsynth_cli.runtime import bundles, devices, progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from medsynth_cli.metrics.comparison import Comparison
     from medsynth_cli.metrics.imagesets import ImageSet
     from medsynth_cli.runtime.bundles import Bundle
 
@@ -73,6 +74,16 @@ def evaluate(
         Path | None, typer.Option("--paper", help="Write methods and a table for a paper: .md, or .tex for LaTeX.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help=f"Look at {QUICK} images only; the result says so.")] = False,
+    reader_study: Annotated[
+        Path | None,
+        typer.Option("--reader-study", metavar="DIR", help="Write images for readers to tell real from synthetic."),
+    ] = None,
+    cases: Annotated[int, typer.Option("--cases", min=2, max=998, help="Images of a reader study, half real.")] = 60,
+    answers: Annotated[
+        list[Path] | None,
+        typer.Option("--answers", metavar="CSV", help="Score a reader's answers to --reader-study; repeatable."),
+    ] = None,
+    overwrite: settings.Overwrite = False,
     cache: Annotated[
         Path | None, typer.Option("--cache", help="Folder where what networks said of images is kept.")
     ] = None,
@@ -88,11 +99,14 @@ def evaluate(
     """Score synthetic images against real ones: one JSON object on stdout, a table on stderr."""
     from medsynth_cli.metrics import contrast, evaluation, gates, imagesets, publish, subgroups
     from medsynth_cli.metrics import protocol as protocols
+    from medsynth_cli.metrics import reader_study as study
     from medsynth_cli.metrics.comparison import Comparison
     from medsynth_cli.metrics.observers import Observers
 
     if compare is not None:
         return _compare(*compare)
+    if answers:
+        return _score_readers(reader_study, answers, seed, json)
     if source is None:
         raise MedsynthError("no images named", "give SYNTH, or two results with --compare")
     options = {"metrics": metrics, "extractors": extractors, "by": by}
@@ -102,12 +116,14 @@ def evaluate(
     wanted, used, fields = evaluation.chosen(metrics), evaluation.extractors_of(extractors), evaluation.listed(by)
     subgroups.check(fields)
     publish.check_paper(paper)
+    if reader_study is not None:
+        study.check(reader_study, overwrite)
     bounds, earlier = gates.load(gate) if gate else [], contrast.load(baseline) if baseline else None
     opened, failures = bundles.load(bundle), Failures(errors)
     observers = Observers(opened, devices.resolve(device))
     size_px = modalities.load(str(opened.manifest["modality"])).resolution_px
     kept = Cache(None if no_cache else cache or default_folder())
-    looks = evaluation.looks(wanted, used, observers)
+    looks = [] if reader_study is not None else evaluation.looks(wanted, used, observers)
 
     def read(names: list[str], most: int | None = None) -> ImageSet:
         return imagesets.read(names, size_px, failures, kept, looks, most)
@@ -116,6 +132,9 @@ def evaluate(
     if compared is None:
         raise MedsynthError(f"bundle {opened.name} has no reference", "name real images with --real")
     comparison = Comparison(read([source], QUICK if quick else None), compared, trained, observers, used, seed)
+    if reader_study is not None:
+        _write_study(comparison, cases, reader_study)
+        return failures.exit_code(cases)
     score = evaluation.evaluate(comparison, wanted, fields, len(failures), quick)
     if plan is not None:
         score["protocol"] = plan.account(score, compared)
@@ -149,6 +168,32 @@ def _named(
         owner, _, name = names[0].rpartition(":")
         return reference.load(bundle if owner in (bundle.name, str(bundle.folder)) else bundles.load(owner), name)
     return read(names)
+
+
+def _write_study(comparison: Comparison, count: int, folder: Path) -> None:
+    """A reader study in a folder, its key beside it."""
+    from medsynth_cli.metrics import reader_cases, reader_study
+
+    cases, console = reader_cases.choose(comparison, count), progress.console()
+    key = reader_study.write(cases, folder)
+    shown = ", ".join(f"{label} {ours}:{real}" for label, (ours, real) in reader_cases.balance(cases).items())
+    console.print(f"synthetic to real images: {count // 2}:{count // 2}; {shown or 'no findings known'}", markup=False)
+    console.print(f"{folder}: {count} cases, to hand over as they are; index.html shows them", markup=False)
+    console.print(f"{key}: the key, not to be handed over", markup=False)
+
+
+def _score_readers(folder: Path | None, sheets: list[Path], seed: int, json: Path | None) -> int:
+    """What readers' answers say: a table on stderr, one JSON object on stdout."""
+    from medsynth_cli.metrics import publish, reader_answers, reader_report, reader_scores
+
+    if folder is None:
+        raise MedsynthError("--answers: to which study", "name its folder with --reader-study")
+    score = reader_scores.score(reader_answers.read(folder, sheets), seed)
+    reader_report.show(score, progress.console())
+    if json is not None:
+        publish.as_json(score, json)
+    typer.echo(records.dumps(score))
+    return Exit.DONE
 
 
 def _compare(one: Path, other: Path) -> int:

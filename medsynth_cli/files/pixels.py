@@ -60,10 +60,13 @@ def square(pixels: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(crop).resize((size_px, size_px), Image.Resampling.LANCZOS))
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode ``uint8 (H, W)`` or ``(H, W, 3)`` as PNG, without any metadata."""
+def encode_png(pixels: NDArray[np.uint8], compress_level: int = PNG_LEVEL) -> bytes:
+    """Encode ``uint8 (H, W)`` or ``(H, W, 3)`` as PNG, without any metadata.
+
+    At ``compress_level`` 0 all images of one shape take the same number of bytes.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=PNG_LEVEL)
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=compress_level)
     return buffer.getvalue()
 
 

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from medsynth_cli.errors import Exit, MedsynthError
 from medsynth_cli.files import records
 
-KINDS = ("terms", "report", "aligned", "image", "score")
+KINDS = ("terms", "report", "aligned", "image", "score", "reader-case", "reader-study")
 SHA = "0" * 64
 TERMS: dict[str, Any] = {"kind": "terms", "id": "a1", "findings": [{"term": "effusion", "present": True}]}
 REPORT = TERMS | {
@@ -38,7 +38,14 @@ IMAGE = {
     "bundle": {"name": "cxr-mini", "sha256": SHA}, "codes_sha256": SHA,
 }  # fmt: skip
 SCORE = {"kind": "score", "counts": {"synthetic": 4}, "metrics": {"fd": {"value": None, "reason": "too few images"}}}
+CASE = {"kind": "reader-case", "id": "case-001", "truth": "real", "image_id": "scan (3)", "labels": [], "sha256": SHA}
+READ = {"answered": 6, "missing": [], "unrated": [], "metrics": {"accuracy": {"value": 0.5, "n": 6, "p": 1.0}}}
+STUDY = {
+    "kind": "reader-study", "study": {"name": "s", "key_sha256": SHA}, "seed": 0, "readers": {"anna": READ},
+    "counts": {"cases": 6, "synthetic": 3, "real": 3, "readers": 1}, "pooled": None, "agreement": {}, "note": "few",
+}  # fmt: skip
 VALID = {"terms": TERMS, "report": REPORT, "aligned": ALIGNED, "image": IMAGE, "score": SCORE}
+VALID |= {"reader-case": CASE, "reader-study": STUDY}
 
 
 def read(path: Path, capsys: pytest.CaptureFixture[str], *kinds: str) -> tuple[list[records.Record], list[dict]]:
@@ -89,6 +96,8 @@ def test_a_valid_record_of_each_kind_is_read_with_unknown_fields(
         (IMAGE | {"seed": 1.5}, "seed"),
         (SCORE | {"id": "a1"}, "a1"),
         (SCORE | {"metrics": {"fd": {"value": None}}}, "metrics.fd"),
+        (CASE | {"truth": "fake"}, "truth"),
+        (STUDY | {"pooled": {"accuracy": {"value": None, "n": 0}}}, "pooled"),
     ],
 )
 def test_a_wrong_record_is_named_with_its_line_and_the_rest_is_read(
