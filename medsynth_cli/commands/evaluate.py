@@ -13,6 +13,7 @@ from medsynth_cli.errors import Exit, MedsynthError
 from medsynth_cli.files import layouts, records
 from medsynth_cli.files.cache import Cache, default_folder
 from medsynth_cli.files.records import Failures
+from medsynth_cli.metrics import DEFAULT, METRICS
 from medsynth_cli.runtime import bundles, devices, progress
 
 if TYPE_CHECKING:
@@ -40,12 +41,8 @@ def evaluate(
         typer.Option("--train", metavar="DATA|BUNDLE:NAME", help="Training images, for floors (default: bundled)."),
     ] = None,
     metrics: Annotated[
-        str,
-        typer.Option(
-            "--metrics",
-            help="Comma-separated: fd, kid, mmd, prdc, vendi, auroc, f1, calibration, side, niqe, ms-ssim; or all.",
-        ),
-    ] = "fd,kid,prdc,vendi,auroc,niqe",
+        str, typer.Option("--metrics", help=f"Comma-separated: {', '.join(METRICS)}; or all.")
+    ] = ",".join(DEFAULT),
     extractors: Annotated[
         str, typer.Option("--extractors", help="Comma-separated: effnet, inception, judge, hub:<model>.")
     ] = "effnet",

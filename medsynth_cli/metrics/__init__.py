@@ -18,3 +18,6 @@ METRICS = {
     "ms-ssim": "medsynth_cli.metrics.msssim:score",
 }
 """Name of a metric -> ``module:object``, a function `comparison.Comparison` -> name of a row -> row."""
+
+DEFAULT = ("fd", "kid", "prdc", "vendi", "copies", "auroc", "niqe")
+"""Metrics that are computed when none are named."""

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from medsynth_cli import modality
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.metrics import METRICS, alarms, niqe, protocol, reference, subgroups, thumbnails
+from medsynth_cli.metrics import DEFAULT, METRICS, alarms, niqe, protocol, reference, subgroups, thumbnails
 from medsynth_cli.metrics.comparison import Comparison
 from medsynth_cli.metrics.observers import EXTRACTORS, HUB, MEMORY
 from medsynth_cli.runtime import provenance
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from medsynth_cli.recognition.observers import Observer
     from medsynth_cli.runtime.bundles import Bundle
 
-DEFAULT = ("fd", "kid", "prdc", "vendi", "copies", "auroc", "niqe")
 ON_FEATURES = ("fd", "kid", "mmd", "prdc", "vendi")
 JUDGED = ("auroc", "f1", "calibration")
 IN_TABLE = {"real": "real", "training": "train", "round trip": "round\ntrip", "repeated": "one\nrep."}
