@@ -12,7 +12,7 @@ from rich.table import Table
 
 from medsynth_cli import modality
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.metrics import METRICS, alarms, niqe, reference, subgroups, thumbnails
+from medsynth_cli.metrics import METRICS, alarms, coverage_map, niqe, reference, subgroups, thumbnails
 from medsynth_cli.metrics.comparison import Comparison
 from medsynth_cli.metrics.observers import EXTRACTORS, HUB
 from medsynth_cli.runtime import provenance
@@ -123,6 +123,7 @@ def evaluate(
         "metrics": rows,
         "groups": groups,
         "largest_gap": subgroups.largest_gap(groups),
+        "coverage_map": coverage_map.of(comparison, recognise=bool({*metrics} & {*JUDGED})),
         "alarms": alarms.check(comparison, rows),
         "gates": [],
     }
