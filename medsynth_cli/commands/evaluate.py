@@ -41,7 +41,8 @@ def evaluate(
         str,
         typer.Option(
             "--metrics",
-            help="Comma-separated: fd, kid, mmd, prdc, vendi, auroc, f1, calibration, side, niqe, ms-ssim; or all.",
+            help="Comma-separated: fd, kid, mmd, prdc, vendi, auroc, f1, calibration, side, report-alignment, niqe, "
+            "ms-ssim; or all.",
         ),
     ] = "fd,kid,prdc,vendi,auroc,niqe",
     extractors: Annotated[

@@ -141,10 +141,13 @@ class Comparison:
 
         Training images would not do: the judge has learnt them by heart.
         """
-        judge = self.observers.judge.observer
+        return self.on_real(self.observers.judge.observer, lambda probabilities: figure(probabilities, self.truth))
+
+    def on_real(self, observer: Observer, figure: Callable[[NDArray[Any]], float]) -> Floors:
+        """A figure of what an observer says of real images, and of the same after the tokenizer."""
         return {
-            "real": _or_none(lambda: figure(self.real.of(judge), self.truth)),
-            ROUND_TRIP: _or_none(lambda: figure(self.real.of(self.observers.round_trip(judge)), self.truth)),
+            "real": _or_none(lambda: figure(self.real.of(observer))),
+            ROUND_TRIP: _or_none(lambda: figure(self.real.of(self.observers.round_trip(observer)))),
         }
 
     @functools.cached_property

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from medsynth_cli import modality
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.metrics import METRICS, alarms, coverage_map, niqe, reference, subgroups, thumbnails
+from medsynth_cli.metrics import METRICS, alarms, coverage_map, niqe, reference, report_alignment, subgroups, thumbnails
 from medsynth_cli.metrics.comparison import Comparison
 from medsynth_cli.metrics.observers import EXTRACTORS, HUB
 from medsynth_cli.runtime import provenance
@@ -73,6 +73,8 @@ def looks(metrics: Sequence[str], extractors: Sequence[str], observers: Observer
         wanted += [functools.partial(observers.extractor, name) for name in extractors]
     if {*metrics} & {*JUDGED}:
         wanted.append(lambda: observers.judge.observer)
+    if "report-alignment" in metrics:
+        wanted.append(lambda: report_alignment.observer(observers.bundle, observers.device))
     if "niqe" in metrics:
         wanted.append(niqe.observer)
     found = [thumbnails.observer()]
