@@ -132,6 +132,14 @@ def test_the_observer_says_the_cosine_of_the_best_patch(observers, chests, terms
     np.testing.assert_array_equal(look(chests[1:2])[0], found[1])
 
 
+def test_a_bundle_without_an_aligner_says_so(tmp_path):
+    bare = Observers(bundles.create(tmp_path / "bare", "bare", "chest_xray"), CPU)
+    images = ImageSet("made", [{"id": "a", "prompt": "Effusion."}, {"id": "b", "prompt": "Emphysema."}], {})
+    found = report_alignment.score(Comparison(images, images, None, bare))["report alignment"]
+    assert found["value"] is None
+    assert "bare has no aligner" in found["reason"]
+
+
 def test_the_figure_is_no_gate_without_saying_that_it_is_circular():
     result = {"value": 0.7, "interval": [0.65, 0.75], "better": "higher", "n": 9, "floors": {"repeated": 0.5}}
     score = {"metrics": {"report alignment": result | {"note": report_alignment.NOTE}}, "counts": {"synthetic": 9}}
