@@ -14,6 +14,7 @@ METRICS = {
     "f1": "medsynth_cli.metrics.f1:score",
     "calibration": "medsynth_cli.metrics.calibration:score",
     "side": "medsynth_cli.metrics.side:score",
+    "report-alignment": "medsynth_cli.metrics.report_alignment:score",
     "niqe": "medsynth_cli.metrics.niqe:score",
     "ms-ssim": "medsynth_cli.metrics.msssim:score",
 }

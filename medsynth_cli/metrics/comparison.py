@@ -18,6 +18,7 @@ from medsynth_cli.errors import MedsynthError
 from medsynth_cli.metrics.imagesets import ImageSet
 from medsynth_cli.metrics.observers import Observers, figure_name
 from medsynth_cli.recognition import judges
+from medsynth_cli.text.vocabulary import PATHOLOGY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,10 +146,13 @@ class Comparison:
 
         Training images would not do: the judge has learnt them by heart.
         """
-        judge = self.observers.judge.observer
+        return self.on_real(self.observers.judge.observer, lambda probabilities: figure(probabilities, self.truth))
+
+    def on_real(self, observer: Observer, figure: Callable[[NDArray[Any]], float]) -> Floors:
+        """A figure of what an observer says of real images, and of the same after the tokenizer."""
         return {
-            "real": _or_none(lambda: figure(self.real.of(judge), self.truth)),
-            ROUND_TRIP: _or_none(lambda: figure(self.real.of(self.observers.round_trip(judge)), self.truth)),
+            "real": _or_none(lambda: figure(self.real.of(observer))),
+            ROUND_TRIP: _or_none(lambda: figure(self.real.of(self.observers.round_trip(observer)))),
         }
 
     @functools.cached_property
@@ -184,18 +188,31 @@ class Comparison:
 
         return vocabulary.load(modality.find(str(self.observers.bundle.manifest["modality"])))
 
-    def _asked(self, record: Mapping[str, Any]) -> list[str] | None:
-        """Labels that a record asks for, in its findings, its labels or the words of its prompt."""
-        if "findings" in record:
-            return self.vocabulary.labels_of(record["findings"])
+    def asked_findings(self, record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+        """Findings that a record asks for, its own or those of its labels or of the words of its prompt; None: unsaid.
+
+        Each has ``term``, the key of a pathology, and ``present``; ``anatomy`` where the record has findings.
+        """
+        if isinstance(record.get("findings"), list):
+            return list(record["findings"])
         if isinstance(record.get("labels"), list):
-            return record["labels"]
+            terms = (self.vocabulary.find(str(label)) for label in record["labels"])
+            return [{"term": term.key, "present": True} for term in terms if term is not None]
         if record.get("prompt"):
             from medsynth_cli.text import entities
 
             found = entities.keywords({"findings": str(record["prompt"])}, self.vocabulary)
-            return self.vocabulary.labels_of([word | {"present": not word["negated"]} for word in found])
+            pathologies = (word for word in found if self.vocabulary.terms[word["term"]].kind == PATHOLOGY)
+            return [word | {"present": not word["negated"]} for word in pathologies]
         return None
+
+    def _asked(self, record: Mapping[str, Any]) -> list[str] | None:
+        """Labels that a record asks for, in its findings, its labels or the words of its prompt."""
+        labels = record.get("labels")
+        if isinstance(labels, list) and not isinstance(record.get("findings"), list):
+            return labels
+        found = self.asked_findings(record)
+        return None if found is None else self.vocabulary.labels_of(found)
 
 
 def label_truth(images: ImageSet, labels: Sequence[str]) -> NDArray[np.float32]:

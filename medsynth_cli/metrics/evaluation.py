@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -13,9 +12,20 @@ from rich.table import Table
 
 from medsynth_cli import modality
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.metrics import DEFAULT, METRICS, alarms, niqe, protocol, reference, subgroups, thumbnails
+from medsynth_cli.metrics import (
+    DEFAULT,
+    METRICS,
+    alarms,
+    coverage_map,
+    niqe,
+    protocol,
+    reference,
+    report_alignment,
+    subgroups,
+    thumbnails,
+)
 from medsynth_cli.metrics.comparison import Comparison
-from medsynth_cli.metrics.observers import EXTRACTORS, HUB, MEMORY
+from medsynth_cli.metrics.observers import EXTRACTORS, HUB
 from medsynth_cli.runtime import provenance
 
 if TYPE_CHECKING:
@@ -30,6 +40,27 @@ if TYPE_CHECKING:
 
 ON_FEATURES = ("fd", "kid", "mmd", "prdc", "vendi")
 JUDGED = ("auroc", "f1", "calibration")
+Loader = Callable[["Observers"], "Observer"]
+LOOKS: dict[str, Loader] = {
+    **dict.fromkeys(JUDGED, lambda own: own.judge.observer),
+    "copies": lambda own: own.fingerprints.shifted,
+    "re-identification": lambda own: own.identities.observer,
+    "key-patches": lambda own: own.codes,
+    "report-alignment": lambda own: report_alignment.observer(own.bundle, own.device),
+    "niqe": lambda own: niqe.observer(),
+}
+"""Metric -> what looks at every image for it."""
+REFERENCE: dict[bool, tuple[Sequence[Loader], Sequence[Loader]]] = {
+    False: (
+        [lambda own: own.extractor("effnet"), LOOKS["copies"], LOOKS["re-identification"]],
+        [LOOKS["auroc"], LOOKS["report-alignment"]],
+    ),
+    True: (
+        [],
+        [lambda own: own.extractor("effnet"), lambda own: own.fingerprints.observer, LOOKS["re-identification"]],
+    ),
+}
+"""Whether images were trained with -> what a reference keeps of them as they are, and also after the tokenizer."""
 IN_TABLE = {"real": "real", "training": "train", "round trip": "round\ntrip", "repeated": "one\nrep."}
 """Floors with a column of their own in the table, and its heading."""
 
@@ -68,26 +99,22 @@ def listed(names: str) -> tuple[str, ...]:
 
 def looks(metrics: Sequence[str], extractors: Sequence[str], observers: Observers) -> list[Observer]:
     """What will look at every image, so that all can do so in one pass; what cannot be had here is left out."""
-    wanted: list[Callable[[], Observer]] = []
+    wanted = [LOOKS[name] for name in metrics if name in LOOKS]
     if {*metrics} & {*ON_FEATURES}:
-        wanted += [functools.partial(observers.extractor, name) for name in extractors]
-    if {*metrics} & {*JUDGED}:
-        wanted.append(lambda: observers.judge.observer)
-    if "copies" in metrics:
-        wanted.append(lambda: observers.fingerprints.shifted)
-    if "re-identification" in metrics:
-        wanted.append(lambda: observers.identities.observer)
-    if "key-patches" in metrics:
-        wanted.append(lambda: observers.codes)
-    if "niqe" in metrics:
-        wanted.append(niqe.observer)
-    found = [thumbnails.observer()]
+        wanted += [_extractor(name) for name in extractors]
+    found = {observer.name: observer for observer in _available(wanted, observers)}
+    return [thumbnails.observer(), *found.values()]
+
+
+def _extractor(name: str) -> Loader:
+    return lambda observers: observers.extractor(name)
+
+
+def _available(wanted: Iterable[Loader], observers: Observers) -> Iterator[Observer]:
+    """Those that can be had here; what asks for another will say why it cannot."""
     for load in wanted:
-        try:
-            found.append(load())
-        except MedsynthError:
-            continue  # the metric will say why
-    return found
+        with contextlib.suppress(MedsynthError):
+            yield load(observers)
 
 
 def evaluate(
@@ -130,6 +157,7 @@ def evaluate(
         "metrics": rows,
         "groups": groups,
         "largest_gap": subgroups.largest_gap(groups),
+        "coverage_map": coverage_map.of(comparison, recognise=bool({*metrics} & {*JUDGED})),
         "alarms": alarms.check(comparison, rows),
         "gates": [],
     }
@@ -144,17 +172,11 @@ def open_reference(bundle: Bundle, training: bool) -> ImageSet | None:
 
 
 def reference_looks(observers: Observers, training: bool) -> list[Observer]:
-    """What a reference keeps: features of training images and the judge's word on others, plain and round-tripped."""
-    features, judge = observers.extractor("effnet"), observers.judge.observer
-    there, prints = [features, niqe.observer(), thumbnails.observer()], []
-    if MEMORY in observers.bundle.parts():
-        plain = observers.fingerprints.observer
-        prints = [plain, observers.round_trip(plain)] if training else [observers.fingerprints.shifted]
-        with contextlib.suppress(MedsynthError):
-            own = observers.identities.observer
-            prints += [own, observers.round_trip(own)] if training else [own]
-    again = features if training else judge
-    return [*there, *prints, *([] if training else [judge]), observers.round_trip(again)]
+    """What a reference keeps: what observers say of training images, or of others, as they are and round-tripped."""
+    wanted, again = REFERENCE[training]
+    found = list(_available(again, observers))
+    rest = [niqe.observer(), thumbnails.observer(), *_available(wanted, observers)]
+    return [*rest, *found, *map(observers.round_trip, found)]
 
 
 def show(score: Record, console: Console) -> None:
@@ -207,13 +229,8 @@ def _extractors(comparison: Comparison, rows: dict[str, Row]) -> dict[str, Any]:
     """Number of dimensions, identity and image size of the extractors that rows were computed with."""
     used = {result.get("extractor") for result in rows.values()}
     size_px, found = modality.load(str(comparison.observers.bundle.manifest["modality"])).resolution_px, {}
-    loaders: list[Callable[[], Observer]] = [lambda: comparison.observers.judge.observer]
-    loaders += [functools.partial(comparison.observers.extractor, name) for name in comparison.extractors]
-    for load in loaders:
-        try:
-            observer = load()
-        except MedsynthError:
-            continue
+    loaders = [LOOKS["auroc"], *map(_extractor, comparison.extractors)]
+    for observer in _available(loaders, comparison.observers):
         if observer.name in used:
             dimension = comparison.synthetic.of(observer).shape[1]
             found[observer.name] = {"dimension": dimension, "sha256": observer.identity, "size_px": size_px}

@@ -33,6 +33,12 @@ def best_threshold(scores: NDArray[np.floating], truth: NDArray[np.generic]) -> 
     return float(scores[order][np.flatnonzero(last_of_level)[np.argmax(values[last_of_level])]])
 
 
+def threshold(comparison: Comparison, column: int) -> float:
+    """The `best_threshold` of a label on the real images: at and above it, the judge sees the finding."""
+    real = comparison.real.of(comparison.observers.judge.observer)[:, column]
+    return best_threshold(real, comparison.truth[:, column])
+
+
 def score(comparison: Comparison) -> dict[str, Row]:
     """``F1 <label>`` of requested against recognised findings, each at the threshold that is best on the real images.
 
@@ -40,16 +46,15 @@ def score(comparison: Comparison) -> dict[str, Row]:
     """
 
     def compute(column: int, scores: NDArray[np.float32], wanted: NDArray[np.float32]) -> Row:
-        real = comparison.real.of(comparison.observers.judge.observer)[:, column]
-        threshold = best_threshold(real, comparison.truth[:, column])
-        recognised = scores >= threshold
+        bar = threshold(comparison, column)
+        recognised = scores >= bar
         value, share = f1(recognised, wanted), float(wanted.mean())
         groups = comparison.requested_groups
         drawn = [f1(recognised, wanted, w) for w in intervals.weights(groups, seed=comparison.seed)]
-        floors = comparison.judged(lambda p, t: f1(p[:, column] >= threshold, t[:, column]))
+        floors = comparison.judged(lambda p, t: f1(p[:, column] >= bar, t[:, column]))
         floors |= {"repeated": 2 * share / (1 + share)}
         bounds = intervals.percentile(drawn)
-        more = {"threshold": threshold, "interval_method": METHOD}
+        more = {"threshold": bar, "interval_method": METHOD}
         return row(value, bounds, better="higher", floors=floors, **more)
 
     return over_labels(comparison, "F1", compute)

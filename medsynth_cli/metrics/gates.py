@@ -320,7 +320,8 @@ def _started(name: str, result: Mapping[str, Any]) -> list[str]:
     # In digits: YAML takes 1e-07 for text.
     threshold = format(Decimal(repr(gate.threshold)).normalize(), "f")
     entry = f'- {{{metric}, comparison: "{gate.comparison}", threshold: {threshold}}}'
-    return ["", f"# This run: {number(result['value'])}{interval}.", entry]
+    note = [f"# {plain(result['note'])}"] if result.get("note") else []
+    return ["", f"# This run: {number(result['value'])}{interval}.", *note, entry]
 
 
 def _started_alarms(score: Record) -> list[str]:

@@ -58,6 +58,7 @@ class ImageSet:
         digests: SHA-256 of each file, in the order of ``items``.
         size_px: the centre square of every image is resized to this side.
         cache: where results are kept.
+        lost: what is known of further images that could not be read.
     """
 
     def __init__(
@@ -69,8 +70,9 @@ class ImageSet:
         digests: Sequence[bytes] = (),
         size_px: int = 0,
         cache: Cache | None = None,
+        lost: Sequence[Record] = (),
     ) -> None:
-        self.name, self.meta = name, meta
+        self.name, self.meta, self.lost = name, meta, lost
         self._results, self._items, self._digests = results, items, digests
         self.size_px, self._cache = size_px, cache
 
@@ -168,7 +170,8 @@ def read(
     wanted = [PIXELS, *observers]
     bad = _look(wanted, items, digests, size_px, cache, f"{name}: {', '.join(o.name for o in wanted)}")
     kept = [index for index, digest in enumerate(digests) if digest not in bad]
-    for index in sorted(set(range(len(items))) - set(kept)):
+    lost = sorted(set(range(len(items))) - set(kept))
+    for index in lost:
         failures.add(bad[digests[index]], items[index].origin, id=items[index].id)
     if not kept:
         reason = "no image could be read" if len(failures) else "no image in it"
@@ -184,6 +187,7 @@ def read(
         [digests[i] for i in kept],
         size_px,
         cache,
+        [{"id": items[i].id} | items[i].meta for i in lost],
     )
 
 

@@ -101,15 +101,17 @@ class Coverage:
     Attributes:
         pathology: names of the columns.
         rows: anatomy -> cells; a cell holds how many images were recognised (None: the judge does not know the
-            finding), made and requested, and is None where there are none at all.
+            finding), made and requested; it is None where there are none at all, unless the pair is plausible.
         pairs: numbers of pairs of anatomy and pathology: requested, made, made with a finding that the judge knows,
             recognised at least once.
+        plausible: number of pairs that the vocabulary holds plausible, and of those of them that were requested.
         absent: anatomy and pathology that appear in no pair.
     """
 
     pathology: Sequence[str]
     rows: Mapping[str, Sequence[tuple[int | None, int, int] | None]]
     pairs: tuple[int, int, int, int]
+    plausible: tuple[int, int]
     absent: tuple[Sequence[str], Sequence[str]]
 
 
@@ -304,15 +306,18 @@ def _coverage(found: Mapping[str, Any] | None) -> Coverage | None:
         return None
     anatomy, pathology = found["anatomy"], found["pathology"]
     counts = [list(zip(*rows, strict=True)) for rows in zip(*(found[key] for key in KINDS), strict=True)]
+    plausible = {(row, column) for row, column in found.get("plausible") or ()}
     used = [column for column in range(len(pathology)) if any(any(row[column]) for row in counts)]
     rows = {
-        name: [row[column] if any(row[column]) else None for column in used]
-        for name, row in zip(anatomy, counts, strict=True)
-        if any(map(any, row))
+        name: [cells[column] if any(cells[column]) or (row, column) in plausible else None for column in used]
+        for row, (name, cells) in enumerate(zip(anatomy, counts, strict=True))
+        if any(map(any, cells))
     }
     unused = [name for column, name in enumerate(pathology) if column not in used]
     absent = [name for name in anatomy if name not in rows], unused
-    return Coverage([pathology[column] for column in used], rows, _pairs(counts), absent)
+    asked = sum(bool(counts[row][column][2]) for row, column in plausible)
+    names = [pathology[column] for column in used]
+    return Coverage(names, rows, _pairs(counts), (len(plausible), asked), absent)
 
 
 def _pairs(counts: Sequence[Sequence[tuple[int | None, int, int]]]) -> tuple[int, int, int, int]:

@@ -387,6 +387,13 @@ def test_coverage(html: str) -> None:
     assert shares == [("heat", "0.75"), ("unknown", "0.00"), ("heat", "0.00")]
 
 
+def test_plausible_pairs_that_nobody_requested_are_holes() -> None:
+    coverage = SCORE["coverage_map"] | {"plausible": [[0, 0], [1, 0], [2, 2]]}
+    words = Document(page.render(SCORE | {"coverage_map": coverage}, {}, [])).words
+    assert "The vocabulary holds 3 pairs plausible, 1 of them were requested." in words
+    assert "Anatomy effusion mass lung base 3/4/5 –/2 hilum 0 0/3 Anatomy in no pair: stomach." in words
+
+
 MEASURE = """(async () => {
   document.querySelectorAll("details").forEach(found => { found.open = true });
   const images = [...document.images];
