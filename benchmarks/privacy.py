@@ -23,8 +23,9 @@ from PIL import Image
 from medsynth_cli.files import atomic
 from medsynth_cli.files.cache import Cache
 from medsynth_cli.files.records import Failures
-from medsynth_cli.metrics import copies, imagesets, memory
+from medsynth_cli.metrics import auroc, copies, imagesets, memory
 from medsynth_cli.metrics.observers import Observers
+from medsynth_cli.recognition.fingerprints import lengths_1
 from medsynth_cli.recognition.observers import Observer
 from medsynth_cli.runtime import bundles
 from medsynth_cli.runtime.progress import Progress
@@ -170,6 +171,29 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
         yield f"| {what} ({len(images)}) | ≤ 1 % | " + " | ".join(shares) + " |"
 
 
+def patients(options: argparse.Namespace) -> Iterator[str]:
+    """How well descriptions tell pairs of images of one patient of nih-test from others; every patient counts alike."""
+    observers = Observers(bundles.load(options.bundle), torch.device("cpu"))
+    own, effnet = observers.identities.observer, observers.extractor("effnet")
+    sources = [str(path) for path in sorted(options.data.glob("nih-test-*.tar"))]
+    images = imagesets.read(sources, 256, Failures(), Cache(options.cache), [own, effnet])
+    features = images.of(effnet)
+    one, other = np.triu_indices(len(images), 1)
+    same = images.groups[one] == images.groups[other]
+    counts = np.bincount(images.groups[one][same], minlength=images.groups.max() + 1)
+    weights = np.where(same, 1 / np.maximum(counts[images.groups[one]], 1), 1.0)
+    yield "\n## Re-identification\n"
+    yield f"{same.sum():,} pairs of images of one patient, of {(counts > 0).sum()} patients of nih-test, against"
+    yield f"{(~same).sum():,} others; every patient counts alike.\n"
+    yield "| description | AUROC | same-patient pairs found, where 1 % of the others are |"
+    yield "|---|---|---|"
+    for name, found in (("identities", images.of(own)), ("features (EffNet)", features - features.mean(axis=0))):
+        x = lengths_1(found)
+        alike = (x @ x.T)[one, other]
+        caught = np.average(alike[same] > np.quantile(alike[~same], 0.99), weights=weights[same])
+        yield f"| {name} | {auroc.auroc(alike, same, weights):.3f} | {caught:.0%} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("synthetic", type=Path, help="folder of synthetic images")
@@ -181,7 +205,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path(__file__).with_suffix(".md"))
     options = parser.parse_args()
     lines = ["# Planted copies", "", f"`python benchmarks/privacy.py`, bundle {options.bundle}.", ""]
-    lines += list(measure(options))
+    lines += [*measure(options), *patients(options)]
     atomic.write_text(options.out, "\n".join(lines) + "\n")
     sys.stdout.write("\n".join(lines) + "\n")
 
