@@ -103,7 +103,8 @@ def score(comparison: Comparison) -> dict[str, Row]:
         return {"copies": unavailable(error)}
     limit = bar(real.likeness)
     copied = ours.likeness > limit
-    floors: Floors = {"real": float((real.likeness > limit).mean())} | _found_again(comparison, remembered, limit)
+    floors = _found_again(comparison, remembered, limit)
+    floors["real"] = float((real.likeness > limit).mean())
     bounds = intervals.of_mean(copied.astype(float), comparison.synthetic.groups, comparison.seed)
     more = {"n": len(copied), "n_train": len(remembered.ids), "extractor": "fingerprint", "bar": limit}
     more |= {"pairs": pairs(comparison.synthetic, ours, remembered.ids, limit), "interval_method": METHOD}

@@ -16,7 +16,7 @@ import torch
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.metrics import reference
 from medsynth_cli.metrics.imagesets import ImageSet
-from medsynth_cli.metrics.observers import MEMORY as PART
+from medsynth_cli.metrics.observers import MEMORY
 from medsynth_cli.recognition import fingerprints, identities
 from medsynth_cli.runtime import bundles
 from medsynth_cli.runtime.conversion import to_images
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from medsynth_cli.metrics.observers import Observers
     from medsynth_cli.runtime.bundles import Bundle
 
-IDENTITIES = "identities"
+PART, IDENTITIES = MEMORY, "identities"
 
 
 @dataclass(frozen=True)
