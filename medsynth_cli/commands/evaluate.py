@@ -41,9 +41,13 @@ def evaluate(
         str,
         typer.Option(
             "--metrics",
-            help="Comma-separated: fd, kid, mmd, prdc, vendi, auroc, f1, calibration, side, niqe, ms-ssim; or all.",
+            help="Comma-separated: fd, kid, mmd, prdc, vendi, auroc, f1, calibration, side, utility, shortcuts, niqe, "
+            "ms-ssim; or all.",
         ),
     ] = "fd,kid,prdc,vendi,auroc,niqe",
+    utility: Annotated[
+        bool, typer.Option("--utility", help="Also train probes on synthetic, real and both; test them on real images.")
+    ] = False,
     extractors: Annotated[
         str, typer.Option("--extractors", help="Comma-separated: effnet, inception, judge, hub:<model>.")
     ] = "effnet",
@@ -89,7 +93,11 @@ def evaluate(
         return _compare(*compare)
     if source is None:
         raise MedsynthError("no images named", "give SYNTH, or two results with --compare")
-    wanted, used, fields = evaluation.chosen(metrics), evaluation.extractors_of(extractors), evaluation.listed(by)
+    wanted, used, fields = (
+        evaluation.chosen(metrics, utility),
+        evaluation.extractors_of(extractors),
+        evaluation.listed(by),
+    )
     subgroups.check(fields)
     publish.check_paper(paper)
     bounds, earlier = gates.load(gate) if gate else [], contrast.load(baseline) if baseline else None

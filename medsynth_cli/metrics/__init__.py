@@ -10,6 +10,8 @@ METRICS = {
     "f1": "medsynth_cli.metrics.f1:score",
     "calibration": "medsynth_cli.metrics.calibration:score",
     "side": "medsynth_cli.metrics.side:score",
+    "utility": "medsynth_cli.metrics.utility:score",
+    "shortcuts": "medsynth_cli.metrics.shortcuts:score",
     "niqe": "medsynth_cli.metrics.niqe:score",
     "ms-ssim": "medsynth_cli.metrics.msssim:score",
 }

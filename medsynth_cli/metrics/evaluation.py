@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 
 DEFAULT = ("fd", "kid", "prdc", "vendi", "auroc", "niqe")
 ON_FEATURES = ("fd", "kid", "mmd", "prdc", "vendi")
+PROBED = ("utility", "shortcuts")
 JUDGED = ("auroc", "f1", "calibration")
 IN_TABLE = {"real": "real", "training": "train", "round trip": "round\ntrip", "repeated": "one\nrep."}
 """Floors with a column of their own in the table, and its heading."""
 
 
-def chosen(names: str) -> tuple[str, ...]:
-    """The metrics of a comma-separated list; ``all`` is every one.
+def chosen(names: str, utility: bool = False) -> tuple[str, ...]:
+    """The metrics of a comma-separated list, ``all`` is every one; and ``utility`` if that is wanted as well.
 
     Raises:
         MedsynthError: there is no metric of that name.
@@ -44,7 +45,7 @@ def chosen(names: str) -> tuple[str, ...]:
     unknown = [name for name in wanted if name not in METRICS]
     if unknown or not wanted:
         raise MedsynthError(f"no metric {', '.join(unknown) or 'named'}", f"known: {', '.join(METRICS)}, all")
-    return wanted
+    return (*wanted, "utility") if utility and "utility" not in wanted else wanted
 
 
 def extractors_of(names: str) -> tuple[str, ...]:
@@ -69,7 +70,7 @@ def listed(names: str) -> tuple[str, ...]:
 def looks(metrics: Sequence[str], extractors: Sequence[str], observers: Observers) -> list[Observer]:
     """What will look at every image, so that all can do so in one pass; what cannot be had here is left out."""
     wanted: list[Callable[[], Observer]] = []
-    if {*metrics} & {*ON_FEATURES}:
+    if {*metrics} & {*ON_FEATURES, *PROBED}:
         wanted += [functools.partial(observers.extractor, name) for name in extractors]
     if {*metrics} & {*JUDGED}:
         wanted.append(lambda: observers.judge.observer)

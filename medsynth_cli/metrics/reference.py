@@ -51,7 +51,7 @@ def write(
     images.observe(observers)
     views = sorted({view for view in images.field("view") if view})
     ages = [float(age) if _known(age) else UNKNOWN for age in images.field("age")]
-    patients = [_hash(meta.get("patient") or f"image {meta['id']}") for meta in images.meta]
+    patients = [hashed(meta.get("patient") or f"image {meta['id']}") for meta in images.meta]
     truth = judges.label_matrix([own or [] for own in images.field("labels")], labels)
     tensors = {
         "truth": torch.from_numpy(truth).to(torch.int8),
@@ -110,6 +110,11 @@ def is_training(bundle: Bundle, name: str) -> bool:
     return bool(bundle.config(PREFIX + name).get("training"))
 
 
+def hashed(patient: object) -> int:
+    """The number that a reference knows a patient by."""
+    return int.from_bytes(hashlib.sha256(str(patient).encode()).digest()[:8], "big", signed=True)
+
+
 def _made_with(bundle: Bundle) -> dict[str, str | None]:
     """Hashes of the networks whose results a reference holds."""
     parts, used = bundle.parts(), (features.PART, judges.PART, tokenizer.PART)
@@ -126,7 +131,3 @@ def _decoded(code: int, names: Sequence[str]) -> str | None:
 
 def _known(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _hash(patient: str) -> int:
-    return int.from_bytes(hashlib.sha256(str(patient).encode()).digest()[:8], "big", signed=True)
