@@ -9,12 +9,13 @@ optimum, so that two trainings differ by their images alone, not by how they sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medsynth_cli.metrics import intervals
 from medsynth_cli.metrics.auroc import Ranking
 
 if TYPE_CHECKING:
@@ -109,30 +110,52 @@ def out_of_fold(
 
 
 class FoldedRanking:
-    """The AUROC of scores that can be compared within folds only: the mean over pairs of a fold.
+    """The AUROC of scores that can be compared within folds only: the mean over the pairs of each fold.
 
     Args:
         scores: ``(N,)``.
         truth: ``(N,)``, nonzero = positive.
         fold: ``(N,)``.
+        images: ``(N,)``, indices of the images in the set that weights are of; None: they are the set.
     """
 
-    def __init__(self, scores: NDArray[np.floating], truth: NDArray[np.generic], fold: NDArray[np.integer]) -> None:
-        positive = np.asarray(truth) > 0
-        self._parts = [
-            (inside, positive[inside], Ranking(scores[inside], positive[inside]))
-            for inside in (np.flatnonzero(fold == number) for number in np.unique(fold))
-        ]
+    def __init__(
+        self,
+        scores: NDArray[np.floating],
+        truth: NDArray[np.generic],
+        fold: NDArray[np.integer],
+        images: NDArray[np.integer] | None = None,
+    ) -> None:
+        positive, images = np.asarray(truth) > 0, np.arange(len(scores)) if images is None else images
+        parts = [np.flatnonzero(fold == number) for number in np.unique(fold)]
+        self._parts = [(images[part], positive[part], Ranking(scores[part], positive[part])) for part in parts]
 
     def auroc(self, weights: NDArray[np.generic] | None = None) -> float:
-        """Area with images weighted ``(N,)``; NaN when no fold has both classes."""
+        """Area with the images of the set weighted; NaN when no fold has both classes."""
         total, pairs = 0.0, 0.0
-        for inside, positive, ranking in self._parts:
-            counts = np.ones(len(inside)) if weights is None else weights[inside]
+        for images, positive, ranking in self._parts:
+            counts = np.ones(len(images)) if weights is None else np.asarray(weights[images], np.float64)
             there = float(counts[positive].sum() * counts[~positive].sum())
             if there:
                 total, pairs = total + there * ranking.auroc(counts), pairs + there
         return total / pairs if pairs else float("nan")
+
+
+def drawn(
+    rankings: Sequence[Ranking | FoldedRanking], groups: NDArray[np.integer], seed: int = 0
+) -> NDArray[np.float64]:
+    """The AUROC again in rounds of a bootstrap, ``(R,)``: a round takes one ranking and draws groups with replacement.
+
+    The spread then covers both the images that are tested and those that a probe was trained on.
+
+    Args:
+        rankings: of probes that were trained on different draws.
+        groups: of the set that the rankings' weights are of.
+        seed: of the draws.
+    """
+    which = np.random.default_rng([seed, 12]).integers(0, len(rankings), intervals.ROUNDS)
+    rounds = zip(which, intervals.weights(groups, seed=seed), strict=True)
+    return np.array([rankings[number].auroc(weights) for number, weights in rounds])
 
 
 def _fit(
