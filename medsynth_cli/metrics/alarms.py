@@ -23,6 +23,10 @@ TELLS_SIDES = 0.25
 VARIETY = 0.5
 """Share of the Vendi score of real images, after the tokenizer if possible, below which a set counts as collapsed."""
 
+SHORTCUT = 0.1
+"""AUROC by which the border may tell a finding better than in real images: labels of real images are wrong now and
+then and a generator draws findings more clearly than patients show them, both of which look like an excess."""
+
 
 def check(comparison: Comparison, rows: Mapping[str, Row]) -> list[Alarm]:
     """All alarms: name, whether it is raised (None: it cannot be judged), and a sentence with the figure behind it."""
@@ -93,6 +97,18 @@ def _side(comparison: Comparison, rows: Mapping[str, Row]) -> tuple[bool, str] |
     return result["interval"][0] > 0.5, message
 
 
+def _shortcut(comparison: Comparison, rows: Mapping[str, Row]) -> tuple[bool, str] | None:
+    """Findings that the border tells much better than it does in real images, as a text marker would."""
+    found = (rows.get("finding from border excess") or {}).get("findings") or {}
+    known = {label: own for label, own in found.items() if own["interval"] is not None}
+    if not known:
+        return None
+    label = max(known, key=lambda name: known[name]["interval"][0])
+    least, value = known[label]["interval"][0], known[label]["value"]
+    message = f"the border alone tells {label} with an AUROC {value:+.3f} beside real images, {least:+.3f} at least"
+    return least > SHORTCUT, message
+
+
 Judge = Callable[[Comparison, Mapping[str, Row]], "tuple[bool, str] | None"]
 ALARMS: dict[str, Judge] = {
     "16-bit images": _dark,
@@ -100,5 +116,6 @@ ALARMS: dict[str, Judge] = {
     "mode collapse": _collapse,
     "wrong labels": _labels,
     "wrong side": _side,
+    "shortcut": _shortcut,
 }
 """Name -> whether it is raised and the figure behind it; None where it cannot be judged."""

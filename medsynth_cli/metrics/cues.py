@@ -123,7 +123,7 @@ def rows(told: Mapping[str, Told]) -> dict[str, Row]:
     absolute = {label: {"value": one.value, "interval": one.interval} for label, one in told.items()}
     over = {label: {"value": one.excess, "interval": one.excess_interval(len(told))} for label, one in told.items()}
     floors = {"real": real, REPEATED: 0.5} | others
-    excesses = {name: floor - real for name, floor in floors.items()}
+    excesses = {name: other - real for name, other in others.items()}
     more = {"better": "lower", "interval_method": METHOD}
     return {
         "": row(value, mean.interval, floors=floors, findings=absolute, **more),
