@@ -74,7 +74,7 @@ def train(
     deviation = np.sqrt(share @ (images - mean) ** 2)
     scale = np.where(deviation > 1e-6 * (1 + np.abs(mean)), deviation, 1.0)
     both = positive.any(axis=0) & ~positive.all(axis=0)
-    coefficients, intercepts = np.zeros((images.shape[1], len(both))), np.zeros(len(both))
+    coefficients, intercepts = np.zeros((images.shape[1], positive.shape[1])), np.zeros(positive.shape[1])
     if both.any():
         coefficients[:, both], intercepts[both] = _fit((images - mean) / scale, positive[:, both], share, penalty)
     return Probe(mean, scale, coefficients, intercepts)
