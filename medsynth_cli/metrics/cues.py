@@ -27,8 +27,8 @@ MOST = 250
 SEEDS = 4
 """Draws of images and folds."""
 EXCESS = " excess"
-METHOD = f"bootstrap over patients or records and {SEEDS} probes, {intervals.ROUNDS} rounds"
-TOGETHER = f"{METHOD}, normal; that of a single finding holds for all findings together (Bonferroni)"
+METHOD = f"bootstrap over patients or records and {SEEDS} probes, {intervals.ROUNDS} rounds, widened for shared folds"
+TOGETHER = f"{METHOD}; that of a single finding holds for all findings together (Bonferroni)"
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class Told:
     @property
     def interval(self) -> tuple[float, float] | None:
         """Interval of the value."""
-        return intervals.percentile(self.drawn[:, 0])
+        return probe.cross_validated(self.value, self.drawn[:, 0])
 
     def excess_interval(self, findings: int = 1) -> tuple[float, float] | None:
         """Interval of the excess, at 95 % for so many findings together (Bonferroni)."""
-        error = float(np.nanstd(self.drawn[:, 0] - self.drawn[:, 1], ddof=1))
+        error = probe.WIDER * float(np.nanstd(self.drawn[:, 0] - self.drawn[:, 1], ddof=1))
         reach = NormalDist().inv_cdf(1 - (1 - intervals.LEVEL) / (2 * findings)) * error
         return (self.excess - reach, self.excess + reach) if np.isfinite(reach) else None
 

@@ -44,6 +44,7 @@ SEEDS = 2
 FEWEST = 5
 """Patients or records of either side that cross-validation needs, and images of a view."""
 METHOD = f"bootstrap over patients or records with the probes fixed, {intervals.ROUNDS} rounds"
+CROSSED = f"{METHOD}, widened for shared folds"
 NOTES = {
     ORIGIN: "0.5: a linear probe cannot tell them; 1: it can, which says that they differ, not that it matters",
     VIEW: "a probe of real images looks for the view that was asked for",
@@ -85,8 +86,9 @@ def _origin(compared: Comparison, sides: Sides) -> Row:
         other = [str(n) for n in range(len(features))] if name == REPEATED else compared.floor_images.owners
         joint = np.unique([*other, *compared.real.owners], return_inverse=True)[1]
         floors[name] = _mean(_apart(features, sides.real, joint, compared.seed))
-    bounds = intervals.percentile(probe.drawn(rankings, groups, compared.seed))
-    return row(_mean(rankings), bounds, better="lower", floors=floors, interval_method=METHOD, note=NOTES[ORIGIN])
+    value = _mean(rankings)
+    bounds = probe.cross_validated(value, probe.drawn(rankings, groups, compared.seed))
+    return row(value, bounds, better="lower", floors=floors, interval_method=CROSSED, note=NOTES[ORIGIN])
 
 
 def _apart(

@@ -10,7 +10,7 @@ import torch
 
 from medsynth_cli.app import main
 from medsynth_cli.files import pixels, records
-from medsynth_cli.metrics import alarms, cues, shortcuts
+from medsynth_cli.metrics import alarms, cues, probe, shortcuts
 from medsynth_cli.metrics.comparison import Comparison
 from medsynth_cli.metrics.imagesets import ImageSet
 from medsynth_cli.metrics.observers import CENTRE, GREY, Observers
@@ -52,23 +52,35 @@ def observers():
     return Observers(bundles.load("cxr-mini"), CPU)
 
 
-@pytest.mark.parametrize(("shift", "low", "high"), [(0.0, 0.4, 0.6), (4.0, 0.97, 1.0)])
+@pytest.mark.parametrize(("shift", "low", "high"), [(0.0, 0.35, 0.65), (4.0, 0.97, 1.0)])
 def test_synthetic_images_are_told_from_real_ones_if_they_differ(observers, shift, low, high):
     found = shortcuts.score(Comparison(images(80, 1, shift), images(120, 2), images(80, 3), observers))
     origin = found["real or synthetic-EffNet"]
     assert low <= origin["value"] <= high
     assert origin["interval"][0] <= origin["value"] <= origin["interval"][1]
-    assert origin["floors"]["training"] == pytest.approx(0.5, abs=0.12)
+    assert origin["floors"]["training"] == pytest.approx(0.5, abs=0.15)
     assert origin["floors"]["repeated"] > 0.95
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says():
+    """With the probes fixed it would in 80 of 100 on noise: folds share what they were trained on."""
+    held = 0
+    for seed in range(30):
+        random, groups = np.random.default_rng(seed), np.arange(100)
+        rankings = shortcuts._apart(random.normal(size=(40, 6)), random.normal(size=(60, 6)), groups, seed)
+        value = np.mean([ranking.auroc() for ranking in rankings])
+        low, high = probe.cross_validated(value, probe.drawn(rankings, groups, seed)[:200])
+        held += low <= 0.5 <= high
+    assert held >= 27
 
 
 @pytest.mark.parametrize("alike", [True, False])
 def test_the_view_that_was_asked_for_is_looked_for(observers, alike):
     found = shortcuts.score(Comparison(images(80, 1, asked_alike=alike), images(120, 2), images(80, 3), observers))
     view = found["view from features-EffNet"]
-    assert view["value"] == pytest.approx(0.998 if alike else 0.002, abs=0.01)
-    assert view["floors"]["real"] == pytest.approx(0.998, abs=0.01)
-    assert view["floors"]["training"] == pytest.approx(0.998, abs=0.01)
+    assert view["value"] == pytest.approx(0.998 if alike else 0.002, abs=0.02)
+    assert view["floors"]["real"] == pytest.approx(0.998, abs=0.02)
+    assert view["floors"]["training"] == pytest.approx(0.998, abs=0.02)
 
 
 def test_requests_that_link_view_and_finding_more_than_real_images_do(observers):
@@ -128,27 +140,30 @@ def test_only_the_border_is_looked_at():
 
 
 def folder(path, chests, seed, stamped):
-    """Crops of radiographs with a finding by chance; ``stamped``: those with it have an L in the corner."""
+    """Shifted radiographs, half with a finding by chance; ``stamped``: those with it have an L in the corner."""
     random = np.random.default_rng(seed)
     path.mkdir()
     lines = []
-    for n in range(COUNT):
-        top, left = random.integers(0, 24, 2)
-        image = np.roll(chests[n % len(chests)], (top - 12, left - 12), (0, 1)).copy()
-        sick = n % 2 == 0
+    for n, sick in enumerate(random.permutation(np.arange(COUNT) % 2)):
+        image = np.roll(chests[n % len(chests)], random.integers(-12, 12, 2), (0, 1)).copy()
         if stamped and sick:
             image[12:32, 228:232], image[28:32, 228:242] = 255, 255
         (path / f"{n}.png").write_bytes(pixels.encode_png(image))
-        lines.append(json.dumps({"id": f"{path.name}-{n}", "image": f"{n}.png", "labels": ["Effusion"] * sick}) + "\n")
-    random.shuffle(lines)
-    (path / "meta.jsonl").write_text("".join(lines))
+        lines.append(json.dumps({"id": f"{path.name}-{n}", "image": f"{n}.png", "labels": ["Effusion"] * int(sick)}))
+    (path / "meta.jsonl").write_text("\n".join(lines))
     return path
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """What was said of the real images serves both runs."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.parametrize("stamped", [True, False])
-def test_a_marker_that_goes_with_a_finding_raises_the_alarm(small_bundle, chests, tmp_path, capsys, stamped):
+def test_a_marker_that_goes_with_a_finding_raises_the_alarm(chests, tmp_path, cache, capsys, stamped):
     ours, real = folder(tmp_path / "ours", chests, 1, stamped), folder(tmp_path / "real", chests, 2, False)
-    options = ["--metrics", "shortcuts", "--by", "none", "--cache", tmp_path / "cache", "--bundle", small_bundle]
+    options = ["--metrics", "shortcuts", "--by", "none", "--cache", cache]
     assert main([str(argument) for argument in ("evaluate", ours, "--real", real, *options, "--quiet")]) == 0
     score = json.loads(capsys.readouterr().out)
     assert records.complaint(score, ("score",)) == ""
