@@ -43,6 +43,9 @@ def evaluate(
     metrics: Annotated[
         str, typer.Option("--metrics", help=f"Comma-separated: {', '.join(METRICS)}; or all.")
     ] = ",".join(DEFAULT),
+    utility: Annotated[
+        bool, typer.Option("--utility", help="Also train probes on synthetic, real and both; test them on real images.")
+    ] = False,
     extractors: Annotated[
         str, typer.Option("--extractors", help="Comma-separated: effnet, inception, judge, hub:<model>.")
     ] = "effnet",
@@ -110,7 +113,8 @@ def evaluate(
     plan = protocols.plan(protocol, options, settings.given(context), real)
     if plan is not None:
         metrics, extractors, by, real = *(plan.options[name] for name in options), plan.real
-    wanted, used, fields = evaluation.chosen(metrics), evaluation.extractors_of(extractors), evaluation.listed(by)
+    wanted, used = evaluation.chosen(metrics, utility), evaluation.extractors_of(extractors)
+    fields = evaluation.listed(by)
     subgroups.check(fields)
     publish.check_paper(paper)
     if reader_study is not None:

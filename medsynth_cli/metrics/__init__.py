@@ -15,6 +15,8 @@ METRICS = {
     "calibration": "medsynth_cli.metrics.calibration:score",
     "side": "medsynth_cli.metrics.side:score",
     "report-alignment": "medsynth_cli.metrics.report_alignment:score",
+    "utility": "medsynth_cli.metrics.utility:score",
+    "shortcuts": "medsynth_cli.metrics.shortcuts:score",
     "niqe": "medsynth_cli.metrics.niqe:score",
     "ms-ssim": "medsynth_cli.metrics.msssim:score",
 }

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from medsynth_cli.recognition.observers import Observer
     from medsynth_cli.runtime.bundles import Bundle
 
-ON_FEATURES = ("fd", "kid", "mmd", "prdc", "vendi")
+ON_FEATURES = ("fd", "kid", "mmd", "prdc", "vendi", "authenticity")
+PROBED = ("utility", "shortcuts")
 JUDGED = ("auroc", "f1", "calibration")
 Loader = Callable[["Observers"], "Observer"]
 LOOKS: dict[str, Loader] = {
@@ -65,8 +66,8 @@ IN_TABLE = {"real": "real", "training": "train", "round trip": "round\ntrip", "r
 """Floors with a column of their own in the table, and its heading."""
 
 
-def chosen(names: str) -> tuple[str, ...]:
-    """The metrics of a comma-separated list; ``all`` is every one.
+def chosen(names: str, utility: bool = False) -> tuple[str, ...]:
+    """The metrics of a comma-separated list, ``all`` is every one; and ``utility`` if that is wanted as well.
 
     Raises:
         MedsynthError: there is no metric of that name.
@@ -75,7 +76,7 @@ def chosen(names: str) -> tuple[str, ...]:
     unknown = [name for name in wanted if name not in METRICS]
     if unknown or not wanted:
         raise MedsynthError(f"no metric {', '.join(unknown) or 'named'}", f"known: {', '.join(METRICS)}, all")
-    return wanted
+    return (*wanted, "utility") if utility and "utility" not in wanted else wanted
 
 
 def extractors_of(names: str) -> tuple[str, ...]:
@@ -100,7 +101,7 @@ def listed(names: str) -> tuple[str, ...]:
 def looks(metrics: Sequence[str], extractors: Sequence[str], observers: Observers) -> list[Observer]:
     """What will look at every image, so that all can do so in one pass; what cannot be had here is left out."""
     wanted = [LOOKS[name] for name in metrics if name in LOOKS]
-    if {*metrics} & {*ON_FEATURES}:
+    if {*metrics} & {*ON_FEATURES, *PROBED}:
         wanted += [_extractor(name) for name in extractors]
     found = {observer.name: observer for observer in _available(wanted, observers)}
     return [thumbnails.observer(), *found.values()]

@@ -136,8 +136,12 @@ class ImageSet:
     @functools.cached_property
     def groups(self) -> NDArray[np.int64]:
         """Which images belong together, ``(N,)``: those of a patient, or made from one record."""
-        names = [str(meta.get("patient") or meta.get("source_id") or meta["id"]) for meta in self.meta]
-        return np.unique(names, return_inverse=True)[1].astype(np.int64)
+        return np.unique(self.owners, return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def owners(self) -> list[str]:
+        """Names of the patients or records that images belong to."""
+        return [str(meta.get("patient") or meta.get("source_id") or meta["id"]) for meta in self.meta]
 
 
 def read(

@@ -1,7 +1,8 @@
 """The observers of an evaluation by name, each loaded when it is first asked for.
 
 ``effnet``, ``judge`` and so on are rows of a table; ``hub:<model>`` is any image model of transformers, and
-``round trip <name>`` is what an observer says of an image after the bundle's tokenizer.
+``round trip <name>`` is what an observer says of an image after the bundle's tokenizer, ``border <name>`` of its
+border.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
     from medsynth_cli.runtime.bundles import Bundle
 
 ROUND_TRIP = "round trip "
+BORDER = "border "
 HUB = "hub:"
 MEMORY = "memory"
 """Part of a bundle; see `memory`."""
+CENTRE = 0.7
+"""Share of the side that is painted over to leave the border: text markers lie outside."""
+GREY = 128
 EXTRACTORS = {"effnet": "EffNet", "inception": "Inception", "judge": "judge"}
 """Extractors of features -> what figures are named after."""
 
@@ -54,6 +59,17 @@ class Observers:
         """
         identity = f"{observer.identity}|{self.bundle.part_sha256(tokenizer.PART)}"
         return Observer(ROUND_TRIP + observer.name, identity, lambda x: observer.forward(self._through(x)), self.device)
+
+    def border(self, observer: Observer) -> Observer:
+        """What ``observer`` says of images whose centre is painted grey."""
+
+        def forward(images: Tensor) -> Tensor:
+            top, left = (round(side * (1 - CENTRE) / 2) for side in images.shape[-2:])
+            painted = images.clone()
+            painted[..., top:-top, left:-left] = GREY
+            return observer.forward(painted)
+
+        return Observer(BORDER + observer.name, f"{observer.identity}|{CENTRE}|{GREY}", forward, self.device)
 
     @functools.cache  # noqa: B019 - lives as long as the evaluation
     def extractor(self, name: str) -> Observer:
