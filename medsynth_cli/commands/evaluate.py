@@ -41,11 +41,16 @@ def evaluate(
         str,
         typer.Option(
             "--metrics",
-            help="Comma-separated: fd, kid, mmd, prdc, vendi, auroc, f1, calibration, side, niqe, ms-ssim; or all.",
+            help="Comma-separated: fd, kid, mmd, prdc, vendi, auroc, f1, calibration, side, niqe, niqe-matlab, "
+            "niqe-radiographs, ms-ssim; or all.",
         ),
-    ] = "fd,kid,prdc,vendi,auroc,niqe",
+    ] = "fd,kid,prdc,vendi,auroc,niqe,niqe-radiographs",
     extractors: Annotated[
-        str, typer.Option("--extractors", help="Comma-separated: effnet, inception, judge, hub:<model>.")
+        str,
+        typer.Option(
+            "--extractors",
+            help="Comma-separated: effnet, inception, judge, xrv, clip, clip:<model>, hub:<model>; docs/extractors.md.",
+        ),
     ] = "effnet",
     by: Annotated[
         str, typer.Option("--by", help="Figures of groups as well: sex, age, view, finding; or none.")

@@ -11,6 +11,8 @@ METRICS = {
     "calibration": "medsynth_cli.metrics.calibration:score",
     "side": "medsynth_cli.metrics.side:score",
     "niqe": "medsynth_cli.metrics.niqe:score",
+    "niqe-matlab": "medsynth_cli.metrics.niqe:score_matlab",
+    "niqe-radiographs": "medsynth_cli.metrics.niqe:score_radiographs",
     "ms-ssim": "medsynth_cli.metrics.msssim:score",
 }
 """Name of a metric -> ``module:object``, a function `comparison.Comparison` -> name of a row -> row."""

@@ -16,8 +16,9 @@ import numpy as np
 from medsynth_cli import modality
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.metrics.imagesets import ImageSet
-from medsynth_cli.metrics.observers import Observers, figure_name
+from medsynth_cli.metrics.observers import Observers
 from medsynth_cli.recognition import judges
+from medsynth_cli.recognition.extractors import figure_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,12 +39,14 @@ class Sides:
     """Features of an extractor, of all images that are compared.
 
     Attributes:
+        extractor: its name, as it was asked for.
         ours: synthetic images, ``(N, D)``.
         real: real images, ``(M, D)``.
         groups: numbers of the patients or records of either.
         others: what to take in place of ``ours`` for a floor: ``(N, D)``, or fewer if there are no more.
     """
 
+    extractor: str
     ours: NDArray[np.float32]
     real: NDArray[np.float32]
     groups: tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -102,7 +105,7 @@ class Comparison:
         ours, real = self.synthetic.of(observer), self.real.of(observer)
         if min(len(ours), len(real)) < 2:
             raise MedsynthError("needs at least two synthetic and two real images")
-        return Sides(ours, real, (self.synthetic.groups, self.real.groups), self._others(observer, ours))
+        return Sides(extractor, ours, real, (self.synthetic.groups, self.real.groups), self._others(observer, ours))
 
     def _others(self, observer: Observer, ours: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Training images at the same n, the same after the tokenizer, and one image n times."""

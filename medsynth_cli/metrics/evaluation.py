@@ -14,7 +14,7 @@ from medsynth_cli import modality
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.metrics import METRICS, alarms, niqe, reference, subgroups, thumbnails
 from medsynth_cli.metrics.comparison import Comparison
-from medsynth_cli.metrics.observers import EXTRACTORS, HUB
+from medsynth_cli.recognition import extractors as feature_extractors
 from medsynth_cli.runtime import provenance
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from medsynth_cli.recognition.observers import Observer
     from medsynth_cli.runtime.bundles import Bundle
 
-DEFAULT = ("fd", "kid", "prdc", "vendi", "auroc", "niqe")
+DEFAULT = ("fd", "kid", "prdc", "vendi", "auroc", "niqe", "niqe-radiographs")
 ON_FEATURES = ("fd", "kid", "mmd", "prdc", "vendi")
 JUDGED = ("auroc", "f1", "calibration")
 IN_TABLE = {"real": "real", "training": "train", "round trip": "round\ntrip", "repeated": "one\nrep."}
@@ -51,13 +51,13 @@ def extractors_of(names: str) -> tuple[str, ...]:
     """The extractors of a comma-separated list.
 
     Raises:
-        MedsynthError: there is no extractor of that name.
+        MedsynthError: there is no extractor of that name, or it needs a model or takes none.
     """
     wanted = listed(names)
-    unknown = [name for name in wanted if name not in EXTRACTORS and not name.startswith(HUB)]
-    if unknown or not wanted:
-        missing = ", ".join(map(repr, unknown)) or "named"
-        raise MedsynthError(f"no extractor {missing}", f"known: {', '.join(EXTRACTORS)}, {HUB}<model>")
+    if not wanted:
+        raise MedsynthError("no extractor named", f"known: {feature_extractors.known()}")
+    for name in wanted:
+        feature_extractors.find(name)
     return wanted
 
 
@@ -73,8 +73,9 @@ def looks(metrics: Sequence[str], extractors: Sequence[str], observers: Observer
         wanted += [functools.partial(observers.extractor, name) for name in extractors]
     if {*metrics} & {*JUDGED}:
         wanted.append(lambda: observers.judge.observer)
-    if "niqe" in metrics:
-        wanted.append(niqe.observer)
+    for name in niqe.PARAMETERS:
+        if name.casefold() in metrics:
+            wanted.append(functools.partial(niqe.observer, observers.bundle, name))
     found = [thumbnails.observer()]
     for load in wanted:
         try:
@@ -139,7 +140,8 @@ def open_reference(bundle: Bundle, training: bool) -> ImageSet | None:
 def reference_looks(observers: Observers, training: bool) -> list[Observer]:
     """What a reference keeps: features of training images and the judge's word on others, plain and round-tripped."""
     features, judge = observers.extractor("effnet"), observers.judge.observer
-    there = [features, niqe.observer(), thumbnails.observer()]
+    natural = [niqe.observer(observers.bundle, name) for name in ("NIQE", "NIQE-radiographs")]
+    there = [features, *natural, thumbnails.observer()]
     return [*there, observers.round_trip(features)] if training else [*there, judge, observers.round_trip(judge)]
 
 

@@ -1,7 +1,7 @@
 """The observers of an evaluation by name, each loaded when it is first asked for.
 
-``effnet``, ``judge`` and so on are rows of a table; ``hub:<model>`` is any image model of transformers, and
-``round trip <name>`` is what an observer says of an image after the bundle's tokenizer.
+Feature extractors are rows of the table in `extractors`; ``round trip <name>`` is what an observer says of an image
+after the bundle's tokenizer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from medsynth_cli.recognition import features, judges
+from medsynth_cli.recognition import extractors, judges
 from medsynth_cli.recognition.observers import Observer
 from medsynth_cli.runtime.conversion import to_images
 from medsynth_cli.tokens import tokenizer
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from medsynth_cli.runtime.bundles import Bundle
 
 ROUND_TRIP = "round trip "
-HUB = "hub:"
-EXTRACTORS = {"effnet": "EffNet", "inception": "Inception", "judge": "judge"}
-"""Extractors of features -> what figures are named after."""
 
 
 class Observers:
@@ -54,18 +51,12 @@ class Observers:
 
     @functools.cache  # noqa: B019 - lives as long as the evaluation
     def extractor(self, name: str) -> Observer:
-        """The observer of an extractor in `EXTRACTORS`, or of ``hub:<model>``.
+        """The observer of an extractor, see `extractors.load`.
 
         Raises:
             MedsynthError: it cannot be had here.
         """
-        if name == "effnet":
-            return features.load(self.bundle, self.device)
-        if name == "inception":
-            return features.inception(self.device)
-        if name == "judge":
-            return self.judge.features
-        return features.hub(name.removeprefix(HUB), self.device)
+        return extractors.load(name, self.bundle, self.device)
 
     @functools.cached_property
     def _through(self) -> Any:
@@ -86,11 +77,3 @@ class _Through:
             decoded = to_images(self._model.decode(self._model.encode(pixels)))
             self._digest, self._images = digest, torch.from_numpy(decoded).to(images.device)
         return self._images
-
-
-def figure_name(figure: str, extractor: str) -> str:
-    """The name of a figure on an extractor: ``FD-EffNet``, but ``FID`` where that is what everybody calls it."""
-    if extractor == "inception":
-        plain = {"FD": "FID", "FD∞": "FID∞", "KID": "KID"}
-        return plain.get(figure, f"{figure}-Inception")
-    return f"{figure}-{EXTRACTORS.get(extractor, extractor.removeprefix(HUB))}"
