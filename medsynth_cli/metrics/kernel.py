@@ -151,9 +151,7 @@ def _cmmd_row(sides: Sides, seed: int) -> Row:
     # The biased estimate lies above the unbiased one by what images add that meet themselves; so do its bounds.
     shifted = None if bounds is None else [value + CMMD_SCALE * (bound - found.distance) for bound in bounds]
     note = "biased: the published estimate pairs each image with itself too; compare at equal n only"
-    return row(
-        value, shifted, better="lower", interval_method=METHOD, floors=sides.floors(cmmd), note=note
-    )
+    return row(value, shifted, better="lower", interval_method=METHOD, floors=sides.floors(cmmd), note=note)
 
 
 def _mean(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from medsynth_cli.errors import MedsynthError
 from medsynth_cli.recognition import extractors, judges
 from medsynth_cli.recognition.observers import Observer
 from medsynth_cli.runtime.conversion import to_images
@@ -34,6 +35,7 @@ class Observers:
 
     def __init__(self, bundle: Bundle, device: torch.device) -> None:
         self.bundle, self.device = bundle, device
+        self._extractors: dict[str, Observer | MedsynthError] = {}
 
     @functools.cached_property
     def judge(self) -> judges.Judge:
@@ -49,14 +51,21 @@ class Observers:
         identity = f"{observer.identity}|{self.bundle.part_sha256(tokenizer.PART)}"
         return Observer(ROUND_TRIP + observer.name, identity, lambda x: observer.forward(self._through(x)), self.device)
 
-    @functools.cache  # noqa: B019 - lives as long as the evaluation
     def extractor(self, name: str) -> Observer:
         """The observer of an extractor, see `extractors.load`.
 
         Raises:
             MedsynthError: it cannot be had here.
         """
-        return extractors.load(name, self.bundle, self.device)
+        if name not in self._extractors:
+            try:
+                self._extractors[name] = extractors.load(name, self.bundle, self.device)
+            except MedsynthError as error:
+                self._extractors[name] = error  # to fetch it may have taken long: not twice
+        found = self._extractors[name]
+        if isinstance(found, MedsynthError):
+            raise found
+        return found
 
     @functools.cached_property
     def _through(self) -> Any:

@@ -69,8 +69,8 @@ def find(name: str) -> tuple[Extractor, str]:
     extractor: Extractor = getattr(importlib.import_module(module), attribute)
     if colon and extractor.model is None:
         raise MedsynthError(f"extractor {kind} takes no model", f"name it {kind}")
-    if colon and not model or not (model or extractor.model is None or extractor.model):
-        raise MedsynthError(f"extractor {name} names no model", f"as in {kind}:microsoft/rad-dino, or {kind}:FOLDER")
+    if (colon or extractor.model == "") and not model:
+        raise MedsynthError(f"extractor {name} names no model", f"as in {kind}:OWNER/NAME, or {kind}:FOLDER")
     return extractor, model or extractor.model or ""
 
 

@@ -7,7 +7,10 @@ token behind the last normalisation in DINOv2 models, or the class token itself 
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +24,7 @@ from medsynth_cli.recognition.observers import Observer
 if TYPE_CHECKING:
     from medsynth_cli.runtime.bundles import Bundle
 
+REACH_SECONDS = 10.0
 UNUSED = ("text", "logit", "head", "mask_token")
 """Words in the names of weights that no image feature passes through: a checkpoint may come without them."""
 
@@ -41,11 +45,8 @@ def open_model(label: str, name: str, device: torch.device) -> tuple[Any, Any, C
     Raises:
         MedsynthError: see `load`; the message begins with ``label``.
     """
-    from transformers import AutoImageProcessor, AutoModel
-
     try:
-        processor = AutoImageProcessor.from_pretrained(name)
-        network, report = AutoModel.from_pretrained(name, output_loading_info=True)
+        processor, (network, report) = _kept_or_fetched(name)
     except (OSError, ValueError) as error:
         raise MedsynthError(
             f"{label}: {str(error).splitlines()[0]}", "name a model of the Hugging Face hub, or its folder"
@@ -91,6 +92,38 @@ def observer(
 
     identity = f"{weights_sha256(network)}|{features.__name__}|{processor.to_json_string()}"
     return Observer(name, identity, forward, device)
+
+
+def _kept_or_fetched(name: str) -> tuple[Any, Any]:
+    """Processor and model of a folder or of the hub's cache, else fetched.
+
+    Whether the hub can be reached is found out first: transformers tries for minutes.
+    """
+    from transformers import AutoImageProcessor, AutoModel
+
+    def opened(**options: Any) -> tuple[Any, Any]:
+        processor = AutoImageProcessor.from_pretrained(name, **options)
+        return processor, AutoModel.from_pretrained(name, output_loading_info=True, **options)
+
+    try:
+        return opened(local_files_only=True)
+    except (OSError, ValueError):
+        if Path(name).exists():
+            raise
+    _reach_hub()
+    return opened()
+
+
+def _reach_hub() -> None:
+    from huggingface_hub import constants
+
+    try:
+        urllib.request.urlopen(constants.ENDPOINT, timeout=REACH_SECONDS).close()
+    except urllib.error.HTTPError:
+        return  # it answers
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise OSError(f"not in the cache, and {constants.ENDPOINT} cannot be reached ({reason})") from error
 
 
 EXTRACTOR = Extractor("hub", load, model="")

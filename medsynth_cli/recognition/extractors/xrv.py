@@ -12,10 +12,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from medsynth_cli.errors import MedsynthError
+from medsynth_cli.recognition import trunks
 from medsynth_cli.recognition.extractors import Extractor, weights_sha256
 from medsynth_cli.recognition.observers import Observer
 
@@ -37,12 +37,10 @@ def load(bundle: Bundle, device: torch.device, model: str = "") -> Observer:
     """
     network = _open().to(device).eval().requires_grad_(False)
     size_px = int(network.input_resolution)
+    del network.input_resolution  # with it, the network remarks on stdout on sizes and dark images
 
     def forward(images: Tensor) -> Tensor:
-        pixels = (images[:, None].float() / 255 * 2 - 1) * RANGE
-        if pixels.shape[-2:] != (size_px, size_px):
-            pixels = F.interpolate(pixels, (size_px, size_px), mode="bilinear", antialias=True)
-        return network.features2(pixels)
+        return network.features2((trunks.resized(images, size_px) * 2 - 1) * RANGE)
 
     return Observer(WEIGHTS, weights_sha256(network), forward, device)
 
@@ -60,13 +58,12 @@ def _open() -> Any:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return models.DenseNet(weights=WEIGHTS)
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # whatever unpickling a file may raise
+        kind = type(error).__name__
         if there:
-            raise MedsynthError(f"{file}: not the weights of {WEIGHTS} ({reason})", f"fetch {url} again") from error
+            raise MedsynthError(f"{file}: not the weights of {WEIGHTS} ({kind})", f"fetch {url} again") from error
         raise MedsynthError(
-            f"the torchxrayvision weights are not at {file} and could not be fetched ({reason})",
-            f"put {url} there",
+            f"the torchxrayvision weights are not at {file} and could not be fetched ({kind})", f"put {url} there"
         ) from error
 
 
