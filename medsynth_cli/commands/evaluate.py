@@ -47,7 +47,11 @@ def evaluate(
         bool, typer.Option("--utility", help="Also train probes on synthetic, real and both; test them on real images.")
     ] = False,
     extractors: Annotated[
-        str, typer.Option("--extractors", help="Comma-separated: effnet, inception, judge, hub:<model>.")
+        str,
+        typer.Option(
+            "--extractors",
+            help="Comma-separated: effnet, inception, judge, xrv, clip, clip:<model>, hub:<model>; docs/extractors.md.",
+        ),
     ] = "effnet",
     by: Annotated[
         str, typer.Option("--by", help="Figures of groups as well: sex, age, view, finding; or none.")

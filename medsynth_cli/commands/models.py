@@ -153,3 +153,28 @@ def memory(
     memories.write(opened, observers, seen, hidden)
     typer.echo(f"{memories.PART}  {opened.part_sha256(memories.PART)}")
     return failures.exit_code(1)
+
+
+@app.command("niqe")
+def fit_niqe(
+    data: Annotated[list[str], typer.Argument(help="Good real images: tar shards, or folders with a JSONL or CSV.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the bundle; made if there is none.")],
+    modality: settings.Modality = settings.DEFAULT_MODALITY,
+    errors: settings.Errors = None,
+    quiet: settings.Quiet = False,
+    debug: settings.Debug = False,
+) -> int:
+    """Fit NIQE's parameters to real images; with the bundle, NIQE-radiographs takes them."""
+    from medsynth_cli import modality as modalities
+    from medsynth_cli.files.cache import Cache
+    from medsynth_cli.files.records import Failures
+    from medsynth_cli.metrics import imagesets
+    from medsynth_cli.metrics import niqe as naturalness
+    from medsynth_cli.runtime import bundles
+
+    failures, kind = Failures(errors), modalities.load(modality)
+    images = imagesets.read(data, kind.resolution_px, failures, Cache(None))
+    opened = bundles.create(out, out.resolve().name, kind.name)
+    blocks = naturalness.export(images, opened)
+    typer.echo(f"{naturalness.PART}  {opened.part_sha256(naturalness.PART)}  {blocks} blocks of {len(images)} images")
+    return failures.exit_code(len(images))

@@ -18,9 +18,11 @@ METRICS = {
     "utility": "medsynth_cli.metrics.utility:score",
     "shortcuts": "medsynth_cli.metrics.shortcuts:score",
     "niqe": "medsynth_cli.metrics.niqe:score",
+    "niqe-matlab": "medsynth_cli.metrics.niqe:score_matlab",
+    "niqe-radiographs": "medsynth_cli.metrics.niqe:score_radiographs",
     "ms-ssim": "medsynth_cli.metrics.msssim:score",
 }
 """Name of a metric -> ``module:object``, a function `comparison.Comparison` -> name of a row -> row."""
 
-DEFAULT = ("fd", "kid", "prdc", "vendi", "copies", "auroc", "niqe")
+DEFAULT = ("fd", "kid", "prdc", "vendi", "copies", "auroc", "niqe", "niqe-radiographs")
 """Metrics that are computed when none are named."""

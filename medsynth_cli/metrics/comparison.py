@@ -16,8 +16,9 @@ import numpy as np
 from medsynth_cli import modality
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.metrics.imagesets import ImageSet
-from medsynth_cli.metrics.observers import Observers, figure_name
+from medsynth_cli.metrics.observers import Observers
 from medsynth_cli.recognition import judges
+from medsynth_cli.recognition.extractors import figure_name
 from medsynth_cli.text.vocabulary import PATHOLOGY
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Sides:
     """Features of an extractor, of all images that are compared.
 
     Attributes:
+        extractor: its name, as it was asked for.
         ours: synthetic images, ``(N, D)``.
         real: real images, ``(M, D)``.
         groups: numbers of the patients or records of either.
@@ -46,6 +48,7 @@ class Sides:
         train: all training images, ``(T, D)``; None if there are none.
     """
 
+    extractor: str
     ours: NDArray[np.float32]
     real: NDArray[np.float32]
     groups: tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -108,7 +111,7 @@ class Comparison:
         train = self.train
         known = None if train is None else _or_none(lambda: train.of(observer))
         groups = (self.synthetic.groups, self.real.groups)
-        return Sides(ours, real, groups, self._others(observer, ours), known)
+        return Sides(extractor, ours, real, groups, self._others(observer, ours), known)
 
     def _others(self, observer: Observer, ours: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Training images at the same n, the same after the tokenizer, and one image n times."""

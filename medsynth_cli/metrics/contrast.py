@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LEVEL = 0.05
 """Of significance, for all metrics of a comparison together."""
 
-BIASED_BY_N = ("FD", "FID", "coverage", "recall", "Vendi")
+BIASED_BY_N = ("FD", "FID", "CMMD", "coverage", "recall", "Vendi")
 """Beginnings of the names of metrics whose expectation depends on the number of images."""
 
 LIMIT = "∞"

@@ -25,7 +25,7 @@ from medsynth_cli.metrics import (
     thumbnails,
 )
 from medsynth_cli.metrics.comparison import Comparison
-from medsynth_cli.metrics.observers import EXTRACTORS, HUB
+from medsynth_cli.recognition import extractors as feature_extractors
 from medsynth_cli.runtime import provenance
 
 if TYPE_CHECKING:
@@ -48,16 +48,19 @@ LOOKS: dict[str, Loader] = {
     "re-identification": lambda own: own.identities.observer,
     "key-patches": lambda own: own.codes,
     "report-alignment": lambda own: report_alignment.observer(own.bundle, own.device),
-    "niqe": lambda own: niqe.observer(),
+    "niqe": lambda own: niqe.observer(own.bundle, "NIQE"),
+    "niqe-matlab": lambda own: niqe.observer(own.bundle, "NIQE-MATLAB"),
+    "niqe-radiographs": lambda own: niqe.observer(own.bundle, "NIQE-radiographs"),
 }
 """Metric -> what looks at every image for it."""
+NATURAL = (LOOKS["niqe"], LOOKS["niqe-radiographs"])
 REFERENCE: dict[bool, tuple[Sequence[Loader], Sequence[Loader]]] = {
     False: (
-        [lambda own: own.extractor("effnet"), LOOKS["copies"], LOOKS["re-identification"]],
+        [*NATURAL, lambda own: own.extractor("effnet"), LOOKS["copies"], LOOKS["re-identification"]],
         [LOOKS["auroc"], LOOKS["report-alignment"]],
     ),
     True: (
-        [],
+        NATURAL,
         [lambda own: own.extractor("effnet"), lambda own: own.fingerprints.observer, LOOKS["re-identification"]],
     ),
 }
@@ -83,13 +86,13 @@ def extractors_of(names: str) -> tuple[str, ...]:
     """The extractors of a comma-separated list.
 
     Raises:
-        MedsynthError: there is no extractor of that name.
+        MedsynthError: there is no extractor of that name, or it needs a model or takes none.
     """
     wanted = listed(names)
-    unknown = [name for name in wanted if name not in EXTRACTORS and not name.startswith(HUB)]
-    if unknown or not wanted:
-        missing = ", ".join(map(repr, unknown)) or "named"
-        raise MedsynthError(f"no extractor {missing}", f"known: {', '.join(EXTRACTORS)}, {HUB}<model>")
+    if not wanted:
+        raise MedsynthError("no extractor named", f"known: {feature_extractors.known()}")
+    for name in wanted:
+        feature_extractors.find(name)
     return wanted
 
 
@@ -176,7 +179,7 @@ def reference_looks(observers: Observers, training: bool) -> list[Observer]:
     """What a reference keeps: what observers say of training images, or of others, as they are and round-tripped."""
     wanted, again = REFERENCE[training]
     found = list(_available(again, observers))
-    rest = [niqe.observer(), thumbnails.observer(), *_available(wanted, observers)]
+    rest = [thumbnails.observer(), *_available(wanted, observers)]
     return [*rest, *found, *map(observers.round_trip, found)]
 
 

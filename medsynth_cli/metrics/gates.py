@@ -28,7 +28,10 @@ from medsynth_cli.metrics import contrast
 from medsynth_cli.metrics.writeup import FLOORS, number, plain, span
 
 COMPARISONS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt}
-NEVER = {"NIQE": "its parameters describe photographs, not radiographs"}
+NEVER = {
+    "NIQE-radiographs": "it sees little but sharpness and noise, and only the top left of an image",
+    "NIQE": "its parameters describe photographs, not radiographs",
+}
 """Beginnings of names of metrics that are printed but judge nothing, and why."""
 
 EARLIER, INTERVAL, ANY = "earlier", "interval", "any"

@@ -1,9 +1,12 @@
-"""Maximum mean discrepancy between two sets of features (Gretton et al. 2012), unbiased, squared.
+"""Maximum mean discrepancy between two sets of features (Gretton et al. 2012), squared.
 
 With k(x, y) = (x·y / D + 1)³ it is the kernel distance (KID, arXiv 1801.01401), over all pairs of images where
-others draw subsets: the same expectation, and no draw to depend on. With a Gaussian kernel it is what CMMD
-(arXiv 2401.09603) measures on CLIP's embeddings. Unlike the Fréchet distance neither grows when there are few
-images; both may come out slightly negative.
+others draw subsets: the same expectation, and no draw to depend on. Unlike the Fréchet distance it does not grow
+when there are few images, and it may come out slightly negative. With a Gaussian kernel as wide as images of the
+set differ it is plain MMD.
+
+CMMD (Jayasumana et al. 2024, arXiv 2401.09603) is a thousand times MMD² on CLIP's embeddings with a Gaussian kernel
+of width 10. Its authors' code counts each image with itself as well: that biased estimate is what is published.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ Kernel = Callable[["NDArray[np.float64]", "NDArray[np.float64]"], "NDArray[np.fl
 
 BLOCK = 5000
 """Pairs are formed within blocks of so many images, so that the work grows with n and not with its square."""
+CMMD_WIDTH, CMMD_SCALE = 10.0, 1000.0
+"""As in `cmmd/distance.py` of google-research."""
 METHOD = f"bootstrap over patients, {intervals.ROUNDS} rounds"
 
 
@@ -96,6 +101,12 @@ def distance(ours: NDArray[np.floating], real: NDArray[np.floating], kernel: Ker
     return compare(ours, real, kernel).distance
 
 
+def cmmd(ours: NDArray[np.floating], real: NDArray[np.floating]) -> float:
+    """CMMD of embeddings of length 1, ``(N, D)`` and ``(M, D)``, over all pairs: Gretton et al. 2012, eq. 5."""
+    within = _mean(ours, ours) + _mean(real, real)
+    return CMMD_SCALE * (within - 2 * _mean(ours, real))
+
+
 def median_width(features: NDArray[np.floating], most: int = 1000) -> float:
     """Median distance between two of the first ``most`` features: the usual width of a Gaussian kernel."""
     from scipy.spatial.distance import pdist
@@ -109,9 +120,14 @@ def score(comparison: Comparison) -> dict[str, Row]:
 
 
 def score_gaussian(comparison: Comparison) -> dict[str, Row]:
-    """``MMD`` with a Gaussian kernel as wide as the median distance between real images, on every extractor."""
+    """``MMD`` with a Gaussian kernel as wide as the median distance between real images, on every extractor.
+
+    On ``clip`` it is ``CMMD``, with the published kernel and estimate.
+    """
 
     def compute(sides: Sides) -> dict[str, Row]:
+        if sides.extractor.partition(":")[0] == "clip":
+            return {"MMD": _cmmd_row(sides, comparison.seed)}
         width = median_width(sides.real)
         kernel = functools.partial(gaussian, width=width)
         note = f"Gaussian kernel of width {width:.4g}, the median distance between real images"
@@ -125,6 +141,25 @@ def _row(sides: Sides, kernel: Kernel, seed: int) -> Row:
     floors = sides.floors(lambda a, b: distance(a, b, kernel))
     bounds = found.interval(sides.groups, seed)
     return row(found.distance, bounds, better="lower", interval_method=METHOD, floors=floors)
+
+
+def _cmmd_row(sides: Sides, seed: int) -> Row:
+    kernel = functools.partial(gaussian, width=CMMD_WIDTH)
+    value = cmmd(sides.ours, sides.real)
+    found = compare(sides.ours, sides.real, kernel)
+    bounds = found.interval(sides.groups, seed)
+    # The biased estimate lies above the unbiased one by what images add that meet themselves; so do its bounds.
+    shifted = None if bounds is None else [value + CMMD_SCALE * (bound - found.distance) for bound in bounds]
+    note = "biased: the published estimate pairs each image with itself too; compare at equal n only"
+    return row(value, shifted, better="lower", interval_method=METHOD, floors=sides.floors(cmmd), note=note)
+
+
+def _mean(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Mean of CMMD's kernel over all pairs of ``(N, D)`` and ``(M, D)``, formed a block at a time."""
+    total = 0.0
+    for rows, columns in itertools.product(_blocks(len(a), BLOCK), [*_blocks(len(b), BLOCK)]):
+        total += gaussian(a[rows].astype(np.float64), b[columns].astype(np.float64), CMMD_WIDTH).sum()
+    return total / (len(a) * len(b))
 
 
 def _within(features: NDArray[np.floating], kernel: Kernel, block: int) -> NDArray[np.float64]:

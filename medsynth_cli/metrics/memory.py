@@ -73,7 +73,7 @@ def _of_bundle(observers: Observers) -> Memory:
 
     def picture(index: int) -> NDArray[np.uint8] | None:
         nonlocal model
-        if codes[index, 0] < 0:
+        if index >= len(codes):
             return None
         model = model or tokenizer.load(bundle, observers.device)
         side = int(codes.shape[1] ** 0.5)
@@ -81,7 +81,7 @@ def _of_bundle(observers: Observers) -> Memory:
         with torch.inference_mode():
             return to_images(model.decode(grid))[0]
 
-    name = f"{bundle.name}: {len(codes):,} training images"
+    name = f"{bundle.name}: {len(stored['fingerprints']):,} training images"
     ids = stored["ids"].numpy().tobytes().decode().split("\n")
 
     def identify() -> NDArray[np.int8]:
@@ -105,9 +105,8 @@ def write(bundle: Bundle, observers: Observers, shown: ImageSet | None, unshown:
     reductions = np.concatenate([images.of(fingerprints.reductions()) for images in sets])
     fitted = fingerprints.fit(reductions, observers.device)
     found = np.concatenate([images.of(fitted.observer) for images in sets])
-    codes = np.full((len(found), tokenizer.config(bundle.config(tokenizer.PART)).grid ** 2), -1, np.int16)
-    if shown is not None:
-        codes[: len(shown)] = shown.of(observers.codes)
+    cells = tokenizer.config(bundle.config(tokenizer.PART)).grid ** 2
+    codes = np.empty((0, cells), np.int16) if shown is None else shown.of(observers.codes)
     meta = [record for images in sets for record in images.meta]
     ids = "\n".join(str(record["id"]) for record in meta)
     tensors: dict[str, Any] = {

@@ -3,6 +3,8 @@
 ``effnet``, ``judge`` and so on are rows of a table; ``hub:<model>`` is any image model of transformers, and
 ``round trip <name>`` is what an observer says of an image after the bundle's tokenizer, ``border <name>`` of its
 border.
+Feature extractors are rows of the table in `extractors`; ``round trip <name>`` is what an observer says of an image
+after the bundle's tokenizer.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import torch
 from torch import Tensor
 
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.recognition import features, fingerprints, identities, judges
+from medsynth_cli.recognition import extractors, fingerprints, identities, judges
 from medsynth_cli.recognition.observers import Observer
 from medsynth_cli.runtime.conversion import to_images
 from medsynth_cli.tokens import tokenizer
@@ -25,14 +27,11 @@ if TYPE_CHECKING:
 
 ROUND_TRIP = "round trip "
 BORDER = "border "
-HUB = "hub:"
 MEMORY = "memory"
 """Part of a bundle; see `memory`."""
 CENTRE = 0.7
 """Share of the side that is painted over to leave the border: text markers lie outside."""
 GREY = 128
-EXTRACTORS = {"effnet": "EffNet", "inception": "Inception", "judge": "judge"}
-"""Extractors of features -> what figures are named after."""
 
 
 class Observers:
@@ -45,6 +44,7 @@ class Observers:
 
     def __init__(self, bundle: Bundle, device: torch.device) -> None:
         self.bundle, self.device = bundle, device
+        self._extractors: dict[str, Observer | MedsynthError] = {}
 
     @functools.cached_property
     def judge(self) -> judges.Judge:
@@ -71,20 +71,21 @@ class Observers:
 
         return Observer(BORDER + observer.name, f"{observer.identity}|{CENTRE}|{GREY}", forward, self.device)
 
-    @functools.cache  # noqa: B019 - lives as long as the evaluation
     def extractor(self, name: str) -> Observer:
-        """The observer of an extractor in `EXTRACTORS`, or of ``hub:<model>``.
+        """The observer of an extractor, see `extractors.load`.
 
         Raises:
             MedsynthError: it cannot be had here.
         """
-        if name == "effnet":
-            return features.load(self.bundle, self.device)
-        if name == "inception":
-            return features.inception(self.device)
-        if name == "judge":
-            return self.judge.features
-        return features.hub(name.removeprefix(HUB), self.device)
+        if name not in self._extractors:
+            try:
+                self._extractors[name] = extractors.load(name, self.bundle, self.device)
+            except MedsynthError as error:
+                self._extractors[name] = error  # to fetch it may have taken long: not twice
+        found = self._extractors[name]
+        if isinstance(found, MedsynthError):
+            raise found
+        return found
 
     @functools.cached_property
     def fingerprints(self) -> fingerprints.Fingerprints:
@@ -145,11 +146,3 @@ class _Through:
             decoded = to_images(self._model.decode(self._model.encode(pixels)))
             self._digest, self._images = digest, torch.from_numpy(decoded).to(images.device)
         return self._images
-
-
-def figure_name(figure: str, extractor: str) -> str:
-    """The name of a figure on an extractor: ``FD-EffNet``, but ``FID`` where that is what everybody calls it."""
-    if extractor == "inception":
-        plain = {"FD": "FID", "FD∞": "FID∞", "KID": "KID"}
-        return plain.get(figure, f"{figure}-Inception")
-    return f"{figure}-{EXTRACTORS.get(extractor, extractor.removeprefix(HUB))}"

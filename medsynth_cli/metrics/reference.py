@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from medsynth_cli.errors import MedsynthError
+from medsynth_cli.metrics import niqe
 from medsynth_cli.metrics.imagesets import ImageSet
 from medsynth_cli.metrics.observers import MEMORY
 from medsynth_cli.recognition import features, judges
@@ -113,8 +114,8 @@ def is_training(bundle: Bundle, name: str) -> bool:
 
 
 def _made_with(bundle: Bundle) -> dict[str, str | None]:
-    """Hashes of the networks whose results a reference holds."""
-    parts, used = bundle.parts(), (features.PART, judges.PART, tokenizer.PART, MEMORY)
+    """Hashes of the networks, and of NIQE's own parameters, whose results a reference holds."""
+    parts, used = bundle.parts(), (features.PART, judges.PART, tokenizer.PART, niqe.PART, MEMORY)
     return {f"{part}_sha256": parts[part]["sha256"] if part in parts else None for part in used}
 
 

@@ -188,3 +188,21 @@ def test_a_quick_look_says_so(generated, small_bundle, monkeypatch, capsys):
     _, score, err = run(capsys, generated, "--bundle", small_bundle, "--metrics", "vendi", "--quick")
     assert (score["quick"], score["counts"]["synthetic"]) == (True, 8)
     assert "quick look" in err
+
+
+def test_cmmd_of_a_clip_model_and_of_one_that_cannot_be_had(generated, small_bundle, tmp_path, monkeypatch, capsys):
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    layers = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPConfig(layers | {"vocab_size": 9}, layers | {"image_size": 32, "patch_size": 16}, projection_dim=8)
+    CLIPModel(config).save_pretrained(tmp_path)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(tmp_path)
+    options = ("--metrics", "mmd", "--extractors", f"clip,clip:{tmp_path}", "--real", generated, "--by", "none")
+    code, score, _ = run(capsys, generated, "--bundle", small_bundle, *options)
+    assert code == 0
+    assert "cannot be reached" in score["metrics"]["CMMD"]["reason"]
+    found = score["metrics"][f"CMMD-{tmp_path}"]
+    assert found["value"] == pytest.approx(0, abs=1e-9)
+    assert found["floors"]["repeated"] > 0
+    assert found["extractor"] == f"clip:{tmp_path}"

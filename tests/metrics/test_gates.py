@@ -214,6 +214,8 @@ def test_a_title_is_the_same_whatever_was_found(tmp_path):
     ("entry", "line", "message"),
     [
         ('{metric: NIQE, comparison: "<", threshold: 5}', 3, "NIQE is no gate: its parameters describe photographs"),
+        ("{metric: NIQE-MATLAB, comparison: <, threshold: 5}", 3, "NIQE-MATLAB is no gate: its parameters describe"),
+        ("{metric: NIQE-radiographs, comparison: <, threshold: 5}", 3, "NIQE-radiographs is no gate: it sees little"),
         ("{metric: NIQE other, comparison: <, threshold: 5}", 3, "NIQE other is no gate"),
         ('{metric: FID, comparison: "=", threshold: 5}', 3, "comparison '='"),
         ("{metric: FID, comparison: [1], threshold: 5}", 3, "comparison [1]"),

@@ -74,3 +74,31 @@ def test_images_of_one_patient_are_drawn_together():
     ignored = many.interval((np.arange(800),) * 2)
     assert grouped[1] - grouped[0] == pytest.approx(alone[1] - alone[0], rel=0.3)
     assert ignored[1] - ignored[0] < 0.5 * (grouped[1] - grouped[0])
+
+
+def embeddings(count, seed, shift=0.0):
+    found = np.random.default_rng(seed).normal(size=(count, 24)) + shift
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_cmmd_is_the_published_figure():
+    """The formula of `cmmd/distance.py`, written out in torch, and from scipy's distances."""
+    import torch
+    from scipy.spatial.distance import cdist
+
+    ours, real = embeddings(40, 0, 0.3), embeddings(30, 1)
+    x, y = torch.from_numpy(ours).double(), torch.from_numpy(real).double()
+    terms = [torch.exp(-(torch.cdist(a, b) ** 2) / (2 * 10**2)).mean() for a, b in ((x, x), (y, y), (x, y))]
+    found = kernel.cmmd(ours, real)
+    assert found == pytest.approx(1000 * float(terms[0] + terms[1] - 2 * terms[2]), abs=1e-6)
+    pairs = ((ours, ours, 1), (real, real, 1), (ours, real, -2))
+    theirs = sum(sign * np.exp(-cdist(a, b, "sqeuclidean") / 200).mean() for a, b, sign in pairs)
+    assert found == pytest.approx(1000 * theirs, abs=1e-6)
+    assert kernel.cmmd(ours, ours) == pytest.approx(0, abs=1e-9)
+
+
+def test_cmmd_pairs_all_images_however_many(monkeypatch):
+    ours, real = embeddings(40, 0, 0.3), embeddings(30, 1)
+    whole = kernel.cmmd(ours, real)
+    monkeypatch.setattr(kernel, "BLOCK", 7)
+    assert kernel.cmmd(ours, real) == pytest.approx(whole, abs=1e-9)

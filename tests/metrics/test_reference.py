@@ -26,7 +26,7 @@ def test_a_reference_holds_what_the_networks_say_and_no_image(small_bundle, ches
     assert found.name == "small:chests"
     extractor, judge = features.load(bundle, CPU), judges.load(bundle, CPU)
     order = np.argsort([hashlib.sha256(chest.tobytes()).hexdigest() for chest in chests])
-    for observer in (extractor, judge.observer, niqe.observer()):
+    for observer in (extractor, judge.observer, niqe.observer(bundle), niqe.observer(bundle, "NIQE-radiographs")):
         np.testing.assert_allclose(found.of(observer), observer(chests[order]), rtol=2e-3, atol=1e-3)
     for field in ("view", "sex", "age", "labels"):
         assert found.field(field) == [chest_meta[i][field] for i in order]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from medsynth_cli.errors import MedsynthError
 from medsynth_cli.recognition import features, trunks
 from medsynth_cli.runtime import bundles
 
@@ -30,11 +29,3 @@ def test_features_do_not_depend_on_the_batch_or_the_order(extractor, chests):
     found = extractor(chests[:5])
     np.testing.assert_allclose(extractor(chests[:5], batch_size=2), found, atol=1e-5)
     np.testing.assert_allclose(extractor(chests[:5][::-1])[::-1], found, atol=1e-5)
-
-
-def test_inception_without_weights_or_network_says_where_they_belong(tmp_path, monkeypatch):
-    monkeypatch.setattr("cleanfid.downloads_helper.inception_url", "http://127.0.0.1:9/inception-2015-12-05.pt")
-    with pytest.raises(MedsynthError, match="could not be fetched") as caught:
-        features._fetch_inception(tmp_path)
-    assert features.INCEPTION_FILE in caught.value.hint
-    assert list(tmp_path.iterdir()) == []
