@@ -1,10 +1,7 @@
 """The observers of an evaluation by name, each loaded when it is first asked for.
 
-``effnet``, ``judge`` and so on are rows of a table; ``hub:<model>`` is any image model of transformers, and
-``round trip <name>`` is what an observer says of an image after the bundle's tokenizer, ``border <name>`` of its
-border.
 Feature extractors are rows of the table in `extractors`; ``round trip <name>`` is what an observer says of an image
-after the bundle's tokenizer.
+after the bundle's tokenizer, ``border <name>`` of its border.
 """
 
 from __future__ import annotations

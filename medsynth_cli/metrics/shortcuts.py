@@ -28,7 +28,7 @@ from medsynth_cli.metrics.comparison import (
     row,
 )
 from medsynth_cli.metrics.cues import Cues
-from medsynth_cli.metrics.observers import figure_name
+from medsynth_cli.recognition.extractors import figure_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -26,7 +26,7 @@ from medsynth_cli.metrics.comparison import (
     unavailable,
 )
 from medsynth_cli.metrics.lessons import Lesson, Side
-from medsynth_cli.metrics.observers import figure_name
+from medsynth_cli.recognition.extractors import figure_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
