@@ -49,6 +49,7 @@ bundle: $(INSTALLED)
 	$(BIN)/medsynth codebook build $(DATA)/nih-train-000.tar -o $(OUT) --bundle $(OUT) --overwrite
 	$(call train,generator,$(SHARDS),3000,generator)
 	$(call train,judge,$(SHARP),1250,judge)
+	$(BIN)/medsynth models memory $(filter-out $(SHARP),$(SHARDS)) $(addprefix --shown ,$(SHARP)) -o $(OUT)
 	$(BIN)/medsynth models reference $(DATA)/nih-test-000.tar --name nih-test -o $(OUT)
 	$(BIN)/medsynth models reference $(DATA)/nih-train-000.tar --name nih-train --training --most 1000 -o $(OUT)
 	cp medsynth_cli/assets/cxr-mini/NOTICE $(OUT)/NOTICE
