@@ -195,7 +195,8 @@ def test_cmmd_of_a_clip_model_and_of_one_that_cannot_be_had(generated, small_bun
 
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     layers = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = CLIPConfig(layers | {"vocab_size": 9}, layers | {"image_size": 32, "patch_size": 16}, projection_dim=8)
+    vision = layers | {"image_size": 32, "patch_size": 16}
+    config = CLIPConfig(text_config=layers | {"vocab_size": 9}, vision_config=vision, projection_dim=8)
     CLIPModel(config).save_pretrained(tmp_path)
     CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(tmp_path)
     options = ("--metrics", "mmd", "--extractors", f"clip,clip:{tmp_path}", "--real", generated, "--by", "none")
