@@ -61,7 +61,7 @@ REFERENCE: dict[bool, tuple[Sequence[Loader], Sequence[Loader]]] = {
     ),
     True: (
         NATURAL,
-        [lambda own: own.extractor("effnet"), lambda own: own.fingerprints.observer, LOOKS["re-identification"]],
+        [lambda own: own.extractor("effnet"), lambda own: own.fingerprints.observer],
     ),
 }
 """Whether images were trained with -> what a reference keeps of them as they are, and also after the tokenizer."""

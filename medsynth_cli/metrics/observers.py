@@ -108,8 +108,12 @@ class Observers:
 
     @property
     def identity_networks(self) -> list[Observer]:
-        """What says the features that identities are made of."""
-        return [self.extractor("effnet"), self.extractor("judge")]
+        """What says the features that identities are made of: of images after the tokenizer.
+
+        Features of the same image before and after it are as far apart as those of two patients, and what a
+        generator makes has been through its decoder.
+        """
+        return [self.round_trip(self.extractor(name)) for name in ("effnet", "judge")]
 
     @functools.cached_property
     def codes(self) -> Observer:

@@ -12,7 +12,7 @@ import numpy as np
 
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.metrics import auroc, copies, intervals, memory
-from medsynth_cli.metrics.comparison import ROUND_TRIP, Comparison, Floors, Row, row, unavailable
+from medsynth_cli.metrics.comparison import Comparison, Floors, Row, row, unavailable
 from medsynth_cli.recognition.fingerprints import lengths_1
 
 if TYPE_CHECKING:
@@ -45,12 +45,6 @@ def score(comparison: Comparison) -> dict[str, Row]:
     if same.any():
         floors["same patient"] = _recognised(alike, same, limit)
         more["auroc"] = auroc.auroc(alike[np.triu_indices(len(same), 1)], same[np.triu_indices(len(same), 1)])
-    if comparison.train is not None:
-        try:
-            again = copies.nearest(comparison.floor_images.of(comparison.observers.round_trip(look)), known)
-            floors[ROUND_TRIP] = float((again.likeness > limit).mean())
-        except MedsynthError:
-            pass  # a floor may be missing
     bounds = intervals.of_mean(taken.astype(float), comparison.synthetic.groups, comparison.seed)
     more["note"] = "misses most: the floor `same patient` is the share of real patients that are recognised at this bar"
     return {NAME: row(float(taken.mean()), bounds, better="lower", floors=floors, interval_method=METHOD, **more)}
