@@ -1,6 +1,9 @@
 """Precision, recall (arXiv 1904.06991), density and coverage (Naeem et al. 2020, arXiv 2002.09797).
 
-The manifold of a set is the union of balls around its features, each reaching to the k-th neighbour.
+The manifold of a set is the union of balls around its features, each reaching to the k-th neighbour. The balls
+are open for all four scores, as in the code of density's authors (the package ``prdc``); the paper of precision
+and torch-fidelity have them closed. That differs only where distances are equal, as among copies of an image:
+k + 1 copies span an empty ball, so that a set that collapsed to one real image recalls nothing.
 """
 
 from __future__ import annotations
