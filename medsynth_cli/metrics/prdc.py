@@ -66,8 +66,12 @@ def prdc(ours: NDArray[np.floating], real: NDArray[np.floating], neighbours: int
 
 def distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Euclidean distances ``(N, M)`` between all pairs of ``(N, D)`` and ``(M, D)``."""
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
-    return np.sqrt(np.maximum(squares, 0))
+    squares = a @ b.T
+    squares *= -2
+    squares += (a**2).sum(1)[:, None]
+    squares += (b**2).sum(1)[None, :]
+    np.maximum(squares, 0, out=squares)
+    return np.sqrt(squares, out=squares)
 
 
 def score(comparison: Comparison) -> dict[str, Row]:
