@@ -128,9 +128,13 @@ class ImageSet:
 
     @functools.cached_property
     def groups(self) -> NDArray[np.int64]:
-        """Which images belong together, ``(N,)``: those of a patient, or made from one record."""
+        """Which images belong together, ``(N,)``: those of a patient, or made from one record.
+
+        They are numbered as they come, so that draws by number do not depend on names.
+        """
         names = [str(meta.get("patient") or meta.get("source_id") or meta["id"]) for meta in self.meta]
-        return np.unique(names, return_inverse=True)[1].astype(np.int64)
+        number = {name: index for index, name in enumerate(dict.fromkeys(names))}
+        return np.array([number[name] for name in names], np.int64)
 
 
 def read(

@@ -83,7 +83,10 @@ def score(comparison: Comparison) -> dict[str, Row]:
 
     def compute(sides: Sides) -> dict[str, Row]:
         found = prdc(sides.ours[:MOST], sides.real[:MOST])
-        more = {"note": f"of {MOST:,} images of a set at most"} if max(len(sides.ours), len(sides.real)) > MOST else {}
+        more: Row = {}
+        if max(len(sides.ours), len(sides.real)) > MOST:
+            used = {"n_used": min(len(sides.ours), MOST), "n_real_used": min(len(sides.real), MOST)}
+            more = used | {"note": f"of {MOST:,} images of a set at most"}
         floors = sides.floors_of(lambda a, b: _means(a[:MOST], b[:MOST]), names)
         ours, real = sides.groups
         whose = {"precision": ours[:MOST], "density": ours[:MOST], "recall": real[:MOST], "coverage": real[:MOST]}
