@@ -33,6 +33,8 @@ T = TypeVar("T")
 Figure = Callable[["NDArray[Any]", "NDArray[Any]"], float]
 
 TRAINING, ROUND_TRIP, REPEATED = "training", "round trip", "repeated"
+COPIES = 16
+"""So many copies of an image have the same score as any larger number of them, whichever the metric."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Comparison:
         return Sides(extractor, ours, real, groups, self._others(observer, ours), known)
 
     def _others(self, observer: Observer, ours: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Training images at the same n, the same after the tokenizer, and one image n times."""
+        """Training images at the same n, the same after the tokenizer, and one image again and again."""
         found = {}
         if self.train is not None:
             train = self.floor_images
@@ -122,7 +124,7 @@ class Comparison:
             found[ROUND_TRIP] = _or_none(lambda: train.of(self.observers.round_trip(observer)))
         there = {name: features for name, features in found.items() if features is not None and len(features) > 1}
         single = there.get(ROUND_TRIP, ours)[:1]
-        return there | {REPEATED: np.repeat(single, len(ours), axis=0)}
+        return there | {REPEATED: np.repeat(single, min(len(ours), COPIES), axis=0)}
 
     def floors_of(self, observer: Observer, figure: Callable[[NDArray[Any]], float]) -> Floors:
         """A figure of what an observer says of real images and of training images."""

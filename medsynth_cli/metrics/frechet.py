@@ -44,8 +44,7 @@ class Gaussian:
         for start in range(0, count, CHUNK):
             part = features[start : start + CHUNK] - mean
             covariance += part.T @ part
-        values, vectors = linalg.eigh(covariance / (count - 1), overwrite_a=True, check_finite=False)
-        return cls(mean, np.sqrt(np.maximum(values, 0))[:, None] * vectors.T)
+        return cls(mean, _root(covariance / (count - 1)))
 
     def distance(self, other: Gaussian) -> float:
         """Squared Fréchet distance: |m - n|² + tr S + tr T - 2 tr (S T)^(1/2).
@@ -109,3 +108,11 @@ def score(comparison: Comparison) -> dict[str, Row]:
 def _limit(ours: NDArray[np.floating], real: NDArray[np.floating]) -> float:
     """The unbiased distance from one pair of halves, which is enough for a floor."""
     return 2 * distance(ours, real) - distance(ours[::2], real[::2])
+
+
+def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A root ``(R, D)`` of a covariance ``(D, D)`` of rank R: Cholesky with pivots, much faster than eigenvectors."""
+    factor, pivots, rank, _ = linalg.lapack.dpstrf(covariance)
+    root = np.empty((rank, len(covariance)))
+    root[:, pivots - 1] = np.triu(factor)[:rank]
+    return root

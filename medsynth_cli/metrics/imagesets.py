@@ -135,8 +135,12 @@ class ImageSet:
 
     @functools.cached_property
     def groups(self) -> NDArray[np.int64]:
-        """Which images belong together, ``(N,)``: those of a patient, or made from one record."""
-        return np.unique(self.owners, return_inverse=True)[1].astype(np.int64)
+        """Which images belong together, ``(N,)``: those of a patient, or made from one record.
+
+        They are numbered as they come, so that draws by number do not depend on names.
+        """
+        number = {name: index for index, name in enumerate(dict.fromkeys(self.owners))}
+        return np.array([number[name] for name in self.owners], np.int64)
 
     @property
     def owners(self) -> list[str]:

@@ -36,13 +36,21 @@ METHOD = f"bootstrap over patients, {intervals.ROUNDS} rounds"
 
 def polynomial(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """(x·y / D + 1)³ of all pairs: ``(N, D)``, ``(M, D)`` -> ``(N, M)``."""
-    return (a @ b.T / a.shape[1] + 1) ** 3
+    values = a @ b.T
+    values /= a.shape[1]
+    values += 1
+    return np.multiply(values**2, values, out=values)
 
 
 def gaussian(a: NDArray[np.float64], b: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     """exp(-|x - y|² / 2 width²) of all pairs: ``(N, D)``, ``(M, D)`` -> ``(N, M)``."""
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
-    return np.exp(-np.maximum(squares, 0) / (2 * width**2))
+    squares = a @ b.T
+    squares *= -2
+    squares += (a**2).sum(1)[:, None]
+    squares += (b**2).sum(1)[None, :]
+    np.maximum(squares, 0, out=squares)
+    squares /= -2 * width**2
+    return np.exp(squares, out=squares)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
 """Precision, recall (arXiv 1904.06991), density and coverage (Naeem et al. 2020, arXiv 2002.09797).
 
-The manifold of a set is the union of balls around its features, each reaching to the k-th neighbour.
+The manifold of a set is the union of balls around its features, each reaching to the k-th neighbour. The balls
+are open for all four scores, as in the code of density's authors (the package ``prdc``); the paper of precision
+and torch-fidelity have them closed. That differs only where distances are equal, as among copies of an image:
+k + 1 copies span an empty ball, so that a set that collapsed to one real image recalls nothing.
 """
 
 from __future__ import annotations
@@ -63,8 +66,12 @@ def prdc(ours: NDArray[np.floating], real: NDArray[np.floating], neighbours: int
 
 def distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Euclidean distances ``(N, M)`` between all pairs of ``(N, D)`` and ``(M, D)``."""
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
-    return np.sqrt(np.maximum(squares, 0))
+    squares = a @ b.T
+    squares *= -2
+    squares += (a**2).sum(1)[:, None]
+    squares += (b**2).sum(1)[None, :]
+    np.maximum(squares, 0, out=squares)
+    return np.sqrt(squares, out=squares)
 
 
 def score(comparison: Comparison) -> dict[str, Row]:
@@ -76,7 +83,10 @@ def score(comparison: Comparison) -> dict[str, Row]:
 
     def compute(sides: Sides) -> dict[str, Row]:
         found = prdc(sides.ours[:MOST], sides.real[:MOST])
-        more = {"note": f"of {MOST:,} images of a set at most"} if max(len(sides.ours), len(sides.real)) > MOST else {}
+        more: Row = {}
+        if max(len(sides.ours), len(sides.real)) > MOST:
+            used = {"n_used": min(len(sides.ours), MOST), "n_real_used": min(len(sides.real), MOST)}
+            more = used | {"note": f"of {MOST:,} images of a set at most"}
         floors = sides.floors_of(lambda a, b: _means(a[:MOST], b[:MOST]), names)
         ours, real = sides.groups
         whose = {"precision": ours[:MOST], "density": ours[:MOST], "recall": real[:MOST], "coverage": real[:MOST]}

@@ -11,6 +11,7 @@ from medsynth_cli.recognition import trunks
 from medsynth_cli.recognition.observers import Observer
 
 SIDE_PX = 32
+CHUNK = 4096
 
 
 def observer() -> Observer:
@@ -24,7 +25,10 @@ def observer() -> Observer:
 
 def likeness(thumbnails: NDArray[np.uint8], wanted: NDArray[np.floating]) -> NDArray[np.float64]:
     """Correlation of thumbnails ``(N, D)`` with one ``(D,)``: [-1, 1], 0 for a uniform one."""
-    a = thumbnails - thumbnails.mean(axis=1, keepdims=True, dtype=np.float64)
-    b = wanted - wanted.mean()
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b)
-    return np.divide(a @ b, lengths, out=np.zeros(len(a)), where=lengths > 0)
+    b, found = wanted - wanted.mean(), np.zeros(len(thumbnails))
+    for start in range(0, len(thumbnails), CHUNK):
+        part = thumbnails[start : start + CHUNK]
+        a = part - part.mean(axis=1, keepdims=True, dtype=np.float64)
+        lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b)
+        np.divide(a @ b, lengths, out=found[start : start + CHUNK], where=lengths > 0)
+    return found

@@ -17,13 +17,21 @@ from medsynth_cli.metrics.comparison import Comparison, Row, Sides, over_extract
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+CHUNK = 4096
+
 
 def vendi(features: NDArray[np.floating], centre: NDArray[np.floating] | float = 0.0) -> float:
     """Vendi score of features ``(N, D)``, N >= 1, seen from ``centre`` ``(D,)``; a number in [1, N]."""
-    units = np.asarray(features, np.float64) - centre
-    units /= np.linalg.norm(units, axis=1, keepdims=True).clip(1e-12)
-    shared = units.T @ units if len(units) > units.shape[1] else units @ units.T
-    values = linalg.eigvalsh(shared / len(units), check_finite=False)
+    count, dimensions = features.shape
+    if count > dimensions:
+        shared = np.zeros((dimensions, dimensions))
+        for start in range(0, count, CHUNK):
+            part = _units(features[start : start + CHUNK], centre)
+            shared += part.T @ part
+    else:
+        units = _units(features, centre)
+        shared = units @ units.T
+    values = linalg.eigvalsh(shared / count, check_finite=False)
     values = values[values > 1e-12]
     return float(np.exp(-(values * np.log(values)).sum()))
 
@@ -37,3 +45,10 @@ def score(comparison: Comparison) -> dict[str, Row]:
         return {"Vendi": row(vendi(sides.ours, centre), better="higher", floors=floors, note="grows with n")}
 
     return over_extractors(comparison, "Vendi", compute)
+
+
+def _units(features: NDArray[np.floating], centre: NDArray[np.floating] | float) -> NDArray[np.float64]:
+    """Features seen from ``centre``, each of length 1."""
+    units = np.asarray(features, np.float64) - centre
+    units /= np.linalg.norm(units, axis=1, keepdims=True).clip(1e-12)
+    return units

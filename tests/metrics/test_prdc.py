@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.metrics.prdc import prdc
+from medsynth_cli.metrics.comparison import Comparison
+from medsynth_cli.metrics.imagesets import ImageSet
+from medsynth_cli.metrics.observers import Observers
+from medsynth_cli.metrics.prdc import prdc, score
+from medsynth_cli.recognition.features import EFFNET
+from medsynth_cli.runtime import bundles
 
 LINE = np.arange(6, dtype=float)[:, None]
 """Six points on a line, 1 apart: the ball to the first neighbour has radius 1 everywhere."""
@@ -48,3 +54,14 @@ def test_the_order_of_the_sets_does_not_matter():
 def test_too_few_images_are_refused():
     with pytest.raises(MedsynthError, match="more than 5"):
         prdc(LINE[:5], LINE, 5)
+
+
+def test_a_row_says_how_many_images_it_is_of(monkeypatch):
+    monkeypatch.setattr("medsynth_cli.metrics.prdc.MOST", 20)
+    random = np.random.default_rng(0)
+    features = {"ours": random.normal(size=(30, 3)), "real": random.normal(size=(12, 3))}
+    sets = [ImageSet(name, [{"id": str(i)} for i in range(len(f))], {EFFNET: f}) for name, f in features.items()]
+    observers = Observers(bundles.load("cxr-mini"), torch.device("cpu"))
+    row = score(Comparison(*sets, None, observers))["precision-EffNet"]
+    assert (row["n"], row["n_used"], row["n_real"], row["n_real_used"]) == (30, 20, 12, 12)
+    assert row["value"] == prdc(features["ours"][:20], features["real"]).precision.mean()
