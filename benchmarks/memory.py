@@ -23,6 +23,7 @@ from medsynth_cli.files import atomic, datasets, records
 from medsynth_cli.metrics import DEFAULT
 
 SHARD = Path(__file__).parents[2] / "shared" / "data" / "nih-test-000.tar"
+METRICS = ",".join((*DEFAULT, "mmd"))
 COUNTS = (1_000, 10_000, 100_000)
 MOST_GB = 3.0
 SHA256 = "0" * 64
@@ -48,7 +49,7 @@ def write_records(folder: Path, count: int) -> Path:
 
 def measure(source: Path, cache: Path) -> tuple[float, float, dict]:
     """One evaluation in a process of its own: peak of resident memory in GB, seconds, and the score."""
-    argv = ["evaluate", str(source), "--metrics", ",".join((*DEFAULT, "mmd")), "--cache", str(cache), "--json", str(cache / "score.json")]
+    argv = ["evaluate", str(source), "--metrics", METRICS, "--cache", str(cache), "--json", str(cache / "score.json")]
     began = time.perf_counter()
     with subprocess.Popen([sys.executable, "-m", "medsynth_cli", *argv], stdout=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
