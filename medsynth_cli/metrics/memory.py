@@ -127,13 +127,14 @@ def _identities(observers: Observers, images: ImageSet | None) -> dict[str, Any]
     known = [] if images is None else [meta.get("patient") or f"image {meta['id']}" for meta in images.meta]
     if images is None or max(np.unique(known, return_counts=True)[1]) < 2:
         return {}
+    images.observe(networks)
+    features = [images.of(network) for network in networks]
     try:
-        fitted = identities.fit([images.of(network) for network in networks], known, networks)
+        fitted = identities.fit(features, known, networks)
     except MedsynthError:
         return {}
-    found = images.of(fitted.observer)
     return {
         "identity_mean": fitted.mean,
         "identity_projection": fitted.projection,
-        IDENTITIES: torch.from_numpy(found),
+        IDENTITIES: fitted.describe([torch.from_numpy(part) for part in features]),
     }

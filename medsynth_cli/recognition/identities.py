@@ -52,16 +52,18 @@ class Identities:
     @property
     def observer(self) -> Observer:
         """What says the description of an image, int8 ``(D,)``; its direction alone counts."""
-        device = self.networks[0].device
-        mean, projection = self.mean.to(device), self.projection.to(device)
         digest = hashlib.sha256(self.mean.numpy().tobytes() + self.projection.numpy().tobytes()).hexdigest()
+        identity = "|".join([digest, *(network.identity for network in self.networks)])
 
         def forward(images: Tensor) -> Tensor:
-            features = torch.cat([network.forward(images).float() for network in self.networks], dim=1)
-            found = F.normalize((features - mean) @ projection, dim=1)
-            return (found * SCALE).round().clamp(-127, 127).to(torch.int8)
+            return self.describe([network.forward(images).cpu() for network in self.networks])
 
-        return Observer("identity", "|".join([digest, *(n.identity for n in self.networks)]), forward, device)
+        return Observer("identity", identity, forward, self.networks[0].device)
+
+    def describe(self, features: Sequence[Tensor]) -> Tensor:
+        """The same from what each of the networks says, ``(N, F_i)`` -> int8 ``(N, D)``."""
+        found = F.normalize((torch.cat(list(features), dim=1).float() - self.mean) @ self.projection, dim=1)
+        return (found * SCALE).round().clamp(-127, 127).to(torch.int8)
 
 
 def fit(features: Sequence[NDArray[np.float32]], patients: Sequence[str], networks: Sequence[Observer]) -> Identities:
