@@ -2,10 +2,10 @@
 
     python benchmarks/responses.py --data ../shared/data [-n 164]
 
-writes ``benchmarks/responses.md`` and ``docs/images/responses.jpg``. Images of nih-val stand in for synthetic ones, with
-what radiologists found in them as what was asked for. They are compared as `medsynth evaluate` does by default, with
-the bundled reference of nih-test and with nih-train for floors: no patient is on two sides, and the bundle was trained
-with neither images nor reference. Every set goes through a shard, as a user's images would.
+writes ``benchmarks/responses.md`` and ``docs/images/responses.jpg``. Images of nih-val stand in for synthetic ones, and
+their labels and boxes for what was asked for. They are compared as `medsynth evaluate` does by default: with the
+bundled reference of nih-test, and with nih-train for floors. No patient is in two of the three, and no network was
+trained with nih-val or nih-test. Every set goes through a shard, as a user's images would.
 """
 
 from __future__ import annotations
@@ -205,9 +205,9 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
     model = next(index for index, meta in enumerate(plain.meta) if meta["id"] == options.show or not options.show)
     shown = {}
 
-    yield f"{len(images)} images of nih-val against the {len(real)} of {real.name}. MS-SSIM is of {len(pairs)} pairs, the"
-    yield f"same in every set. Noise of {NOISE:.0f} gray levels; window {WINDOW[0]} to {WINDOW[1]}; shift of {SHIFT_PX} px"
-    yield f"down and right; {CROP_PX} px cut off at every side. Floors of training images are of as many.\n"
+    yield f"{len(images)} images of nih-val against the {len(real)} of {real.name}. MS-SSIM is of {len(pairs)} pairs,"
+    yield f"the same in every set. Noise of {NOISE:.0f} gray levels; window {WINDOW[0]} to {WINDOW[1]}; shift of"
+    yield f"{SHIFT_PX} px down and right; {CROP_PX} px cut off at every side. Training floors are of as many.\n"
     yield "| change | " + " | ".join([*COLUMNS, "MS-SSIM", "alarms raised"]) + " |"
     yield "|---|" + "---:|" * (len(COLUMNS) + 1) + "---|"
     with tempfile.TemporaryDirectory() as folder:
