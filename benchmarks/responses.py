@@ -202,7 +202,8 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
     images = np.stack([plain.pixels(index) for index in range(len(plain))])
     metas = asked_for(plain, observers.bundle, options.seed)
     pairs = msssim.draw_pairs(len(images), PAIRS, options.seed)
-    model = next(index for index, meta in enumerate(plain.meta) if meta["id"] == options.show or not options.show)
+    ids = [meta["id"] for meta in plain.meta]
+    model = ids.index(options.show) if options.show else 0
     shown = {}
 
     yield f"{len(images)} images of nih-val against the {len(real)} of {real.name}. MS-SSIM is of {len(pairs)} pairs,"
@@ -218,8 +219,7 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
             ours = read(path, looks)
             score = evaluation.evaluate(Comparison(ours, real, train, observers, seed=options.seed), METRICS)
             places = {meta["id"]: place for place, meta in enumerate(ours.meta)}
-            ids = [meta["id"] for meta in asked]
-            alike = msssim.of_pairs(lambda n, ours=ours, at=[places[name] for name in ids]: ours.pixels(at[n]), pairs)
+            alike = msssim.of_pairs(ours.pixels, np.array([places[own] for own in ids])[pairs])
             yield from lines_of(name, score, float(alike.mean()))
             if name != SHUFFLED:
                 shown[name] = changed[model]
