@@ -175,9 +175,9 @@ def patients(options: argparse.Namespace) -> Iterator[str]:
     """How well descriptions tell pairs of images of one patient of nih-test from others; every patient counts alike."""
     observers = Observers(bundles.load(options.bundle), torch.device("cpu"))
     own, effnet = observers.identities.observer, observers.extractor("effnet")
+    coded = observers.round_trip(effnet)
     sources = [str(path) for path in sorted(options.data.glob("nih-test-*.tar"))]
-    images = imagesets.read(sources, 256, Failures(), Cache(options.cache), [own, effnet])
-    features = images.of(effnet)
+    images = imagesets.read(sources, 256, Failures(), Cache(options.cache), [own, effnet, coded])
     one, other = np.triu_indices(len(images), 1)
     same = images.groups[one] == images.groups[other]
     counts = np.bincount(images.groups[one][same], minlength=images.groups.max() + 1)
@@ -187,7 +187,13 @@ def patients(options: argparse.Namespace) -> Iterator[str]:
     yield f"{(~same).sum():,} others; every patient counts alike.\n"
     yield "| description | AUROC | same-patient pairs found, where 1 % of the others are |"
     yield "|---|---|---|"
-    for name, found in (("identities", images.of(own)), ("features (EffNet)", features - features.mean(axis=0))):
+    plain, after = (images.of(observer) - images.of(observer).mean(axis=0) for observer in (effnet, coded))
+    described = {
+        "identities": images.of(own),
+        "features (EffNet)": plain,
+        "features (EffNet) after the tokenizer": after,
+    }
+    for name, found in described.items():
         x = lengths_1(found)
         alike = (x @ x.T)[one, other]
         caught = np.average(alike[same] > np.quantile(alike[~same], 0.99), weights=weights[same])
