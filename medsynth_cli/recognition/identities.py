@@ -3,8 +3,8 @@
 A linear layer on the features of extractor and judge, fitted to patients with several images: principal
 components, whitened by what varies within a patient (within-class covariance normalisation, Hatch et al. 2006).
 In a trial on features of images as they are, siamese networks of one and two layers told the patients of nih-test
-apart no better (AUROC 0.91 to 0.93, beside 0.95). Same-patient networks as a test of privacy: Packhaeuser et al. 2022 (arXiv
-2103.08562).
+apart no better (AUROC 0.91 to 0.93, beside 0.95). Same-patient networks as a test of privacy: Packhaeuser et al.
+2022 (arXiv 2103.08562).
 """
 
 from __future__ import annotations
