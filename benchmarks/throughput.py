@@ -155,21 +155,22 @@ CHOICES: dict[str, list[Settings]] = {
 
 
 def child(tool: str, folder: Path, settings: Settings, result: Path) -> None:
-    """One run in this process: how long it took, in seconds, and the features."""
+    """One run in this process: seconds by the clock and of processors, workers included, and the features."""
     run = TOOLS[tool](folder, settings)
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), os.times()[:4]
     found = run()
-    np.savez(result, seconds=time.perf_counter() - began, features=found)
+    seconds, cpu = time.perf_counter() - began, sum(os.times()[:4]) - sum(worked)
+    np.savez(result, seconds=seconds, cpu=cpu, features=found)
 
 
-def measure(tool: str, folder: Path, settings: Settings, result: Path) -> tuple[float, float]:
-    """One run in a process of its own: seconds for the features, and of the whole process."""
+def measure(tool: str, folder: Path, settings: Settings, result: Path) -> tuple[float, float, float]:
+    """One run in a process of its own: seconds of the features, by the clock and of processors, and of the process."""
     began = time.perf_counter()
     argv = [sys.executable, __file__, "--child", tool, str(folder), json.dumps(settings), str(result)]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
     whole = time.perf_counter() - began
     with np.load(result) as stored:
-        return float(stored["seconds"]), whole
+        return float(stored["seconds"]), float(stored["cpu"]), whole
 
 
 def best_settings(tool: str, folder: Path, result: Path) -> Settings:
@@ -192,17 +193,19 @@ def report(count: int, rounds: int, folder: Path) -> str:
     for file in sorted(images.iterdir())[:TRIED]:
         shutil.copy(file, few)
     settings = {tool: best_settings(tool, few, result) for tool in TOOLS}
-    times: dict[str, list[tuple[float, float]]] = {tool: [] for tool in TOOLS}
+    times: dict[str, list[tuple[float, float, float]]] = {tool: [] for tool in TOOLS}
     kept: dict[str, NDArray[np.float32]] = {}
     for number in range(rounds):
         for tool in TOOLS:
             own = settings[tool] | ({"cache": str(folder / f"cache-{number}")} if "medsynth" in tool else {})
             times[tool].append(measure(tool, images, own, result))
-            print(f"{tool}: {times[tool][-1][0]:.1f} s, process {times[tool][-1][1]:.1f} s", file=sys.stderr)
+            print(tool, *(f"{value:.1f}" for value in times[tool][-1]), file=sys.stderr)
             with np.load(result) as stored:
                 kept[tool] = stored["features"]
-    seconds = {tool: statistics.median(features for features, _ in taken) for tool, taken in times.items()}
-    whole = {tool: statistics.median(process for _, process in taken) for tool, taken in times.items()}
+    seconds, cpu, whole = (
+        {tool: statistics.median(values[which] for values in taken) for tool, taken in times.items()}
+        for which in range(3)
+    )
     ours = kept["medsynth, first run"]
     apart = {tool: float(np.abs(found - ours).max() / np.abs(ours).max()) for tool, found in kept.items() if found.size}
     fastest = min(seconds["clean-fid"], seconds["torch-fidelity"])
@@ -214,10 +217,10 @@ def report(count: int, rounds: int, folder: Path) -> str:
         f"of {rounds} interleaved run{'s' if rounds > 1 else ''}. `python benchmarks/throughput.py -n {count}` "
         "measures it again.",
         "",
-        "| run | images/s | seconds | whole process, seconds | largest difference to medsynth | settings |",
-        "|---|---|---|---|---|---|",
+        "| run | images/s | seconds | of processors | whole process | largest difference to medsynth | settings |",
+        "|---|---|---|---|---|---|---|",
         *(
-            f"| {tool} | {count / seconds[tool]:,.1f} | {seconds[tool]:,.1f} | {whole[tool]:,.1f} | "
+            f"| {tool} | {count / seconds[tool]:,.1f} | {seconds[tool]:,.1f} | {cpu[tool]:,.1f} | {whole[tool]:,.1f} | "
             f"{f'{apart[tool]:.1e}' if tool in apart else '-'} | {_words(settings[tool])} |"
             for tool in TOOLS
         ),
