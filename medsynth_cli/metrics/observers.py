@@ -2,7 +2,7 @@
 
 ``effnet``, ``judge`` and so on are rows of a table; ``hub:<model>`` is any image model of transformers, and
 ``round trip <name>`` is what an observer says of an image after the bundle's tokenizer, ``border <name>`` of its
-border.
+corners.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from medsynth_cli.recognition import features, judges
 from medsynth_cli.recognition.observers import Observer
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
 ROUND_TRIP = "round trip "
 BORDER = "border "
 HUB = "hub:"
-CENTRE = 0.7
-"""Share of the side that is painted over to leave the border: text markers lie outside."""
-GREY = 128
+CORNER = 0.25
+"""Share of the side that a corner of the border has: text markers stand there."""
 EXTRACTORS = {"effnet": "EffNet", "inception": "Inception", "judge": "judge"}
 """Extractors of features -> what figures are named after."""
 
@@ -58,15 +58,20 @@ class Observers:
         return Observer(ROUND_TRIP + observer.name, identity, lambda x: observer.forward(self._through(x)), self.device)
 
     def border(self, observer: Observer) -> Observer:
-        """What ``observer`` says of images whose centre is painted grey."""
+        """What ``observer`` says of the four corners of images, pushed together and enlarged to the images' size.
+
+        At full size a marker of 20 px is lost in pooled features: with the rest painted grey instead, one on every
+        Effusion of nih-val is found with an AUROC of 0.59 (0.57 without it), in the corners with 0.80 (0.47).
+        """
 
         def forward(images: Tensor) -> Tensor:
-            top, left = (round(side * (1 - CENTRE) / 2) for side in images.shape[-2:])
-            painted = images.clone()
-            painted[..., top:-top, left:-left] = GREY
-            return observer.forward(painted)
+            rows, columns = (torch.arange(side, device=images.device) for side in images.shape[-2:])
+            outer = [at[(at < len(at) * CORNER) | (at >= len(at) * (1 - CORNER))] for at in (rows, columns)]
+            corners = images[:, outer[0]][..., outer[1]]
+            enlarged = interpolate(corners[:, None].float(), images.shape[-2:], mode="bilinear")
+            return observer.forward(enlarged[:, 0].round().to(torch.uint8))
 
-        return Observer(BORDER + observer.name, f"{observer.identity}|{CENTRE}|{GREY}", forward, self.device)
+        return Observer(BORDER + observer.name, f"{observer.identity}|{CORNER}", forward, self.device)
 
     @functools.cache  # noqa: B019 - lives as long as the evaluation
     def extractor(self, name: str) -> Observer:

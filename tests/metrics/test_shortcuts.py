@@ -13,7 +13,7 @@ from medsynth_cli.files import pixels, records
 from medsynth_cli.metrics import alarms, cues, probe, shortcuts
 from medsynth_cli.metrics.comparison import Comparison
 from medsynth_cli.metrics.imagesets import ImageSet
-from medsynth_cli.metrics.observers import CENTRE, GREY, Observers
+from medsynth_cli.metrics.observers import Observers
 from medsynth_cli.recognition.observers import Observer
 from medsynth_cli.runtime import bundles
 
@@ -94,7 +94,7 @@ def test_requests_that_link_view_and_finding_more_than_real_images_do(observers)
     assert abs(excess[0]["value"]) < 0.1
     assert excess[0]["interval"][0] < 0 < excess[0]["interval"][1]
     assert excess[1]["value"] == pytest.approx(0.2, abs=0.07), "1 instead of 0.8"
-    assert excess[1]["interval"][0] > 0.05
+    assert excess[1]["interval"][0] > 0
 
 
 def test_what_cannot_be_had_is_said(observers):
@@ -126,17 +126,17 @@ def test_an_interval_for_many_findings_together_is_wider():
     assert (ten[1] - ten[0]) / (one[1] - one[0]) == pytest.approx(2.807 / 1.96, rel=1e-3)
 
 
-def test_only_the_border_is_looked_at():
+def test_only_the_corners_are_looked_at():
     seen = []
     eye = Observer("eye", "", lambda batch: seen.append(batch) or batch.flatten(1)[:, :1], CPU)
-    batch = np.random.default_rng(0).integers(0, 256, (2, 100, 100), np.uint8)
+    batch = np.full((2, 100, 80), 9, np.uint8)
+    batch[:, 25:75], batch[:, :, 20:60] = 200, 200
+    batch[1, :25, 60:] = 77
     Observers(bundles.load("cxr-mini"), CPU).border(eye).batch(batch, 2)
-    painted = seen[0].numpy()
-    assert (painted[:, 15:85, 15:85] == GREY).all()
-    assert CENTRE == 70 / 100
-    outside = np.ones((100, 100), bool)
-    outside[15:85, 15:85] = False
-    assert (painted[:, outside] == batch[:, outside]).all()
+    assert seen[0].shape == (2, 100, 80)
+    assert (seen[0][0] == 9).all()
+    assert (seen[0][1, :49, 41:] == 77).all()
+    assert (seen[0][1, 51:] == 9).all()
 
 
 def folder(path, chests, seed, stamped):
@@ -147,7 +147,7 @@ def folder(path, chests, seed, stamped):
     for n, sick in enumerate(random.permutation(np.arange(COUNT) % 2)):
         image = np.roll(chests[n % len(chests)], random.integers(-12, 12, 2), (0, 1)).copy()
         if stamped and sick:
-            image[12:32, 228:232], image[28:32, 228:242] = 255, 255
+            image[8:40, 216:223], image[33:40, 216:240] = 255, 255
         (path / f"{n}.png").write_bytes(pixels.encode_png(image))
         lines.append(json.dumps({"id": f"{path.name}-{n}", "image": f"{n}.png", "labels": ["Effusion"] * int(sick)}))
     (path / "meta.jsonl").write_text("\n".join(lines))
