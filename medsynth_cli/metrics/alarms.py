@@ -27,7 +27,7 @@ VARIETY = 0.5
 LUCK = 0.01
 """Probability of so many apparent copies by chance below which they count as copies."""
 SHORTCUT = 0.1
-"""AUROC by which the border may tell a finding better than in real images: labels of real images are wrong now and
+"""AUROC by which the corners may tell a finding better than in real images: labels of real images are wrong now and
 then and a generator draws findings more clearly than patients show them, both of which look like an excess."""
 
 
@@ -112,14 +112,14 @@ def _memory(comparison: Comparison, rows: Mapping[str, Row]) -> tuple[bool, str]
 
 
 def _shortcut(comparison: Comparison, rows: Mapping[str, Row]) -> tuple[bool, str] | None:
-    """Findings that the border tells much better than it does in real images, as a text marker would."""
+    """Findings that the corners tell much better than they do in real images, as a text marker would."""
     found = (rows.get("finding from border excess") or {}).get("findings") or {}
     known = {label: own for label, own in found.items() if own["interval"] is not None}
     if not known:
         return None
     label = max(known, key=lambda name: known[name]["interval"][0])
     least, value = known[label]["interval"][0], known[label]["value"]
-    message = f"the border alone tells {label} with an AUROC {value:+.3f} beside real images, {least:+.3f} at least"
+    message = f"the corners alone tell {label} with an AUROC {value:+.3f} beside real images, {least:+.3f} at least"
     return least > SHORTCUT, message
 
 

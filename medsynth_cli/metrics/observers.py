@@ -1,7 +1,7 @@
 """The observers of an evaluation by name, each loaded when it is first asked for.
 
 Feature extractors are rows of the table in `extractors`; ``round trip <name>`` is what an observer says of an image
-after the bundle's tokenizer, ``border <name>`` of its border.
+after the bundle's tokenizer, ``border <name>`` of its corners.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.recognition import extractors, fingerprints, identities, judges
@@ -26,9 +27,8 @@ ROUND_TRIP = "round trip "
 BORDER = "border "
 MEMORY = "memory"
 """Part of a bundle; see `memory`."""
-CENTRE = 0.7
-"""Share of the side that is painted over to leave the border: text markers lie outside."""
-GREY = 128
+CORNER = 0.25
+"""Share of the side that a corner of the border has: text markers stand there."""
 
 
 class Observers:
@@ -58,15 +58,20 @@ class Observers:
         return Observer(ROUND_TRIP + observer.name, identity, lambda x: observer.forward(self._through(x)), self.device)
 
     def border(self, observer: Observer) -> Observer:
-        """What ``observer`` says of images whose centre is painted grey."""
+        """What ``observer`` says of the four corners of images, pushed together and enlarged to the images' size.
+
+        At full size a marker of 20 px is lost in pooled features: with the rest painted grey instead, one on every
+        Effusion of nih-val is found with an AUROC of 0.59 (0.57 without it), in the corners with 0.80 (0.47).
+        """
 
         def forward(images: Tensor) -> Tensor:
-            top, left = (round(side * (1 - CENTRE) / 2) for side in images.shape[-2:])
-            painted = images.clone()
-            painted[..., top:-top, left:-left] = GREY
-            return observer.forward(painted)
+            rows, columns = (torch.arange(side, device=images.device) for side in images.shape[-2:])
+            outer = [at[(at < len(at) * CORNER) | (at >= len(at) * (1 - CORNER))] for at in (rows, columns)]
+            corners = images[:, outer[0]][..., outer[1]]
+            enlarged = interpolate(corners[:, None].float(), images.shape[-2:], mode="bilinear")
+            return observer.forward(enlarged[:, 0].round().to(torch.uint8))
 
-        return Observer(BORDER + observer.name, f"{observer.identity}|{CENTRE}|{GREY}", forward, self.device)
+        return Observer(BORDER + observer.name, f"{observer.identity}|{CORNER}", forward, self.device)
 
     def extractor(self, name: str) -> Observer:
         """The observer of an extractor, see `extractors.load`.

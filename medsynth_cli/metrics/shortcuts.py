@@ -1,8 +1,8 @@
 """Shortcuts: what a classifier could learn from the images, or from what was asked for, in place of the findings.
 
 Three questions. Can synthetic images be told from real ones (the classifier two-sample test of Lopez-Paz and Oquab
-2017, arXiv 1610.06545)? Does the view come out that was asked for, and do view, sex and age give findings away? Does
-the border of an image, where text markers are, give findings away?
+2017, arXiv 1610.06545)? Does the view come out that was asked for, and do view, sex and age give findings away? Do
+the corners of an image, where text markers are, give findings away?
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NOTES = {
     ORIGIN: "0.5: a linear probe cannot tell them; 1: it can, which says that they differ, not that it matters",
     VIEW: "a probe of real images looks for the view that was asked for",
     FROM_VIEW: "no image is looked at: view, sex and age alone, in synthetic requests and in real images",
-    FROM_BORDER: "anatomy and view at the border tell findings in real images as well; more than that is suspect",
+    FROM_BORDER: "from the four corners alone, where real images may tell findings as well; more than that is suspect",
 }
 
 
@@ -144,7 +144,7 @@ def _from_view(compared: Comparison) -> dict[str, Row]:
 
 
 def _from_border(compared: Comparison) -> dict[str, Row]:
-    """Findings from features of the border; real images after the tokenizer stand in for synthetic ones."""
+    """Findings from features of the corners; real images after the tokenizer stand in for synthetic ones."""
     ours, real = _labelled(compared)
     look = compared.observers.border(compared.observers.extractor("effnet"))
     features = [ours.of(look), real.of(look), real.of(compared.observers.round_trip(look))]
