@@ -78,7 +78,12 @@ def bar(likeness: NDArray[np.floating], chance: float = CHANCE) -> float:
     Args:
         likeness: of real images, ``(N,)``, below 1.
         chance: share of real images.
+
+    Raises:
+        MedsynthError: there are fewer than `FEWEST`.
     """
+    if len(likeness) < FEWEST:
+        raise MedsynthError(f"{len(likeness)} real images say too little of chance; needs {FEWEST}")
     z = np.arctanh(np.clip(likeness, -0.999, 0.999))
     low, high = np.quantile(z, [0.25, 0.75])
     unit = stats.gumbel_r.ppf([0.25, 0.75, 1 - chance])
@@ -96,12 +101,10 @@ def score(comparison: Comparison) -> dict[str, Row]:
         remembered = memory.of(comparison.train, comparison.observers)
         look = comparison.observers.fingerprints.shifted
         real = strangers(comparison.real, remembered, comparison.real.of(look), remembered.fingerprints)
-        if len(real.likeness) < FEWEST:
-            raise MedsynthError(f"{len(real.likeness)} real images say too little of chance; needs {FEWEST}")
+        limit = bar(real.likeness)
         ours = nearest(comparison.synthetic.of(look), remembered.fingerprints)
     except MedsynthError as error:
         return {"copies": unavailable(error)}
-    limit = bar(real.likeness)
     copied = ours.likeness > limit
     floors = _found_again(comparison, remembered, limit)
     floors["real"] = float((real.likeness > limit).mean())

@@ -69,17 +69,15 @@ def of(train: ImageSet | None, observers: Observers) -> Memory:
 def _of_bundle(observers: Observers) -> Memory:
     bundle = observers.bundle
     stored = bundle.weights(PART)
-    codes, model = stored["codes"], None
+    codes = stored["codes"]
 
     def picture(index: int) -> NDArray[np.uint8] | None:
-        nonlocal model
         if index >= len(codes):
             return None
-        model = model or tokenizer.load(bundle, observers.device)
         side = int(codes.shape[1] ** 0.5)
         grid = codes[index].long().reshape(1, side, side).to(observers.device)
         with torch.inference_mode():
-            return to_images(model.decode(grid))[0]
+            return to_images(observers.tokenizer.decode(grid))[0]
 
     name = f"{bundle.name}: {len(stored['fingerprints']):,} training images"
     ids = stored["ids"].numpy().tobytes().decode().split("\n")

@@ -125,17 +125,18 @@ class Observers:
         """What says the codes of an image, int16 ``(g²,)``, in reading order."""
 
         def forward(images: Tensor) -> Tensor:
-            return self._tokenizer.encode(images[:, None].float() / 255).flatten(1).to(torch.int16)
+            return self.tokenizer.encode(images[:, None].float() / 255).flatten(1).to(torch.int16)
 
         return Observer("codes", self.bundle.part_sha256(tokenizer.PART), forward, self.device)
 
     @functools.cached_property
-    def _tokenizer(self) -> Any:
+    def tokenizer(self) -> Any:
+        """The bundle's tokenizer."""
         return tokenizer.load(self.bundle, self.device)
 
     @functools.cached_property
     def _through(self) -> Any:
-        return _Through(self._tokenizer)
+        return _Through(self.tokenizer)
 
 
 class _Through:

@@ -15,6 +15,7 @@ import torch
 
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.metrics import niqe
+from medsynth_cli.metrics.comparison import label_truth
 from medsynth_cli.metrics.imagesets import ImageSet
 from medsynth_cli.metrics.observers import MEMORY
 from medsynth_cli.recognition import features, judges
@@ -55,7 +56,7 @@ def write(
     views = sorted({view for view in images.field("view") if view})
     ages = [float(age) if _known(age) else UNKNOWN for age in images.field("age")]
     patients = [patient_number(meta) for meta in images.meta]
-    truth = judges.label_matrix([own or [] for own in images.field("labels")], labels)
+    truth = label_truth(images, labels)
     tensors = {
         "truth": torch.from_numpy(truth).to(torch.int8),
         "view": _codes(images.field("view"), views),

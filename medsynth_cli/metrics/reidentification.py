@@ -32,12 +32,10 @@ def score(comparison: Comparison) -> dict[str, Row]:
         known = remembered.identify()
         said = comparison.real.of(look)
         strangers = copies.strangers(comparison.real, remembered, said, known)
-        if len(said) < copies.FEWEST:
-            raise MedsynthError(f"{len(said)} real images say too little of chance; needs {copies.FEWEST}")
+        limit = copies.bar(strangers.likeness, CHANCE)
         ours = copies.nearest(comparison.synthetic.of(look), known)
     except MedsynthError as error:
         return {NAME: unavailable(error)}
-    limit = copies.bar(strangers.likeness, CHANCE)
     taken = ours.likeness > limit
     floors: Floors = {"real": float((strangers.likeness > limit).mean())}
     more: Row = {"n": len(taken), "n_train": len(known), "extractor": "identity", "bar": limit}

@@ -33,7 +33,7 @@ SHIFTS = range(-2, 3)
 FLOOR = 1e-3
 """Components that vary less than this part of the first are not lifted any further."""
 SCALE = 256
-"""Components of a fingerprint of length 1 are stored as 8-bit integers of 1/256; hardly one exceeds 1/2."""
+"""Components of a vector of length 1 are stored as 8-bit integers of 1/256; hardly one exceeds 1/2."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Fingerprints:
 
         def forward(images: Tensor) -> Tensor:
             found = F.normalize((reduced(images, shifts) - self.mean) @ self.basis, dim=-1)
-            return (found * SCALE).round().clamp(-127, 127).to(torch.int8).flatten(1)
+            return stored(found).flatten(1)
 
         return Observer(name, digest.hexdigest(), forward, self.device)
 
@@ -112,6 +112,11 @@ def fit(found: NDArray[np.float32], device: torch.device) -> Fingerprints:
 def restore(weights: dict[str, Any], device: torch.device) -> Fingerprints:
     """The same from tensors ``mean`` and ``basis``."""
     return Fingerprints(weights["mean"].to(device), weights["basis"].to(device), device)
+
+
+def stored(vectors: Tensor) -> Tensor:
+    """Vectors of length 1 as they are stored, int8; `lengths_1` gives them back."""
+    return (vectors * SCALE).round().clamp(-127, 127).to(torch.int8)
 
 
 def lengths_1(fingerprints: NDArray[np.int8]) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medsynth_cli.errors import MedsynthError
+from medsynth_cli.recognition.fingerprints import stored
 from medsynth_cli.recognition.observers import Observer
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ SHRINKAGE = 0.2
 """Of the covariance within patients towards a multiple of the identity."""
 FEWEST = 30
 """Patients with several images that it takes to fit."""
-SCALE = 256
-"""See `fingerprints.SCALE`."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,7 @@ class Identities:
 
     def describe(self, features: Sequence[Tensor]) -> Tensor:
         """The same from what each of the networks says, ``(N, F_i)`` -> int8 ``(N, D)``."""
-        found = F.normalize((torch.cat(list(features), dim=1).float() - self.mean) @ self.projection, dim=1)
-        return (found * SCALE).round().clamp(-127, 127).to(torch.int8)
+        return stored(F.normalize((torch.cat(list(features), dim=1).float() - self.mean) @ self.projection, dim=1))
 
 
 def fit(features: Sequence[NDArray[np.float32]], patients: Sequence[str], networks: Sequence[Observer]) -> Identities:
