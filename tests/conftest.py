@@ -218,3 +218,21 @@ def _labeller(patients: int) -> list[str]:
         row = [cells.get(column, "") for column in CHEXPERT]
         lines.append(",".join((f"1000000{patient}", f"5000000{patient}", *row)))
     return lines
+
+
+@pytest.fixture(scope="session")
+def judged_by(tmp_path_factory):
+    """Gives the observers of an empty bundle whose judge knows the labels named, without weights."""
+    import torch
+
+    from medsynth_cli.metrics.observers import Observers
+    from medsynth_cli.recognition.judges import Judge
+    from medsynth_cli.runtime import bundles
+
+    def observers(labels):
+        opened = bundles.create(tmp_path_factory.mktemp("bundle") / "bare", "bare", "chest_xray")
+        found = Observers(opened, torch.device("cpu"))
+        found.judge = Judge(torch.nn.Identity(), labels, 8, torch.device("cpu"))
+        return found
+
+    return observers

@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
 from medsynth_cli import modality
@@ -15,9 +14,6 @@ from medsynth_cli.files import pixels, records
 from medsynth_cli.metrics import coverage_map
 from medsynth_cli.metrics.comparison import Comparison
 from medsynth_cli.metrics.imagesets import ImageSet
-from medsynth_cli.metrics.observers import Observers
-from medsynth_cli.recognition.judges import Judge
-from medsynth_cli.runtime import bundles
 
 LABELS = ("Consolidation", "Nodule", "Hernia")
 
@@ -40,11 +36,8 @@ REAL = [({"labels": ["Consolidation"]}, [0.8, 0.2, 0.5]), ({"labels": ["Nodule"]
 
 
 @pytest.fixture(scope="module")
-def observers(tmp_path_factory):
-    opened = bundles.create(tmp_path_factory.mktemp("bundle") / "bare", "bare", "chest_xray")
-    found = Observers(opened, torch.device("cpu"))
-    found.judge = Judge(torch.nn.Identity(), LABELS, 8, torch.device("cpu"))
-    return found
+def observers(judged_by):
+    return judged_by(LABELS)
 
 
 @pytest.fixture(scope="module")

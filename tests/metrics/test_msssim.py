@@ -14,19 +14,13 @@ from medsynth_cli.files.datasets import Item
 from medsynth_cli.metrics import msssim
 from medsynth_cli.metrics.comparison import Comparison
 from medsynth_cli.metrics.imagesets import ImageSet
-from medsynth_cli.metrics.observers import Observers
-from medsynth_cli.recognition.judges import Judge
-from medsynth_cli.runtime import bundles
 
 LABELS = ("Effusion", "Nodule")
 
 
 @pytest.fixture(scope="module")
-def observers(tmp_path_factory):
-    opened = bundles.create(tmp_path_factory.mktemp("bundle") / "bare", "bare", "chest_xray")
-    found = Observers(opened, torch.device("cpu"))
-    found.judge = Judge(torch.nn.Identity(), LABELS, 8, torch.device("cpu"))
-    return found
+def observers(judged_by):
+    return judged_by(LABELS)
 
 
 def images(pictures, labels):
