@@ -58,14 +58,14 @@ def write_images(folder: Path, count: int) -> None:
         shift += 1
 
 
-def extractor() -> Any:
+def extractor(device: Any = "cpu") -> Any:
     """The bundled network as an observer on the CPU."""
     import torch
 
     from medsynth_cli.recognition import features
     from medsynth_cli.runtime import bundles
 
-    return features.load(bundles.load("cxr-mini"), torch.device("cpu"))
+    return features.load(bundles.load("cxr-mini"), torch.device(device))
 
 
 def by_medsynth(folder: Path, settings: Settings) -> Callable[[], NDArray[np.float32]]:
@@ -73,8 +73,9 @@ def by_medsynth(folder: Path, settings: Settings) -> Callable[[], NDArray[np.flo
     from medsynth_cli.files.cache import Cache
     from medsynth_cli.files.records import Failures
     from medsynth_cli.metrics import imagesets
+    from medsynth_cli.runtime import devices
 
-    observer = extractor()
+    observer = extractor(devices.resolve("cpu"))
 
     def run() -> NDArray[np.float32]:
         images = imagesets.read([str(folder)], SIZE_PX, Failures(), Cache(Path(settings["cache"])), [observer])

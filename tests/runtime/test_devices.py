@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,30 @@ def test_no_fallback(name: str) -> None:
 def test_every_available_device_works() -> None:
     for name in devices.available():
         assert float(torch.ones(3, device=devices.resolve(name)).sum()) == 3
+
+
+FAULTS = """
+import resource, sys, torch
+from medsynth_cli.runtime import devices
+device = devices.resolve("cpu") if sys.argv[1] == "resolved" else torch.device("cpu")
+def block():
+    torch.ones(64 << 20, dtype=torch.uint8, device=device)
+for _ in range(20):
+    block()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    block()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+def test_blocks_are_used_again_on_the_cpu() -> None:
+    def faults(device: str) -> int:
+        argv = [sys.executable, "-c", FAULTS, device]
+        return int(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+
+    assert faults("resolved") < 1000 < faults("plain")
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="reads the processor's instructions from Linux")
