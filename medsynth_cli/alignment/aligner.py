@@ -78,14 +78,29 @@ class Aligner(nn.Module):
         return F.normalize((x + self.word_mlp(x)).float(), dim=1)
 
     def match(self, patches_BEgg: Tensor, words_WE: Tensor) -> Tensor:
-        """Cosine of every word and patch: ``(B, W, g, g)``, [-1, 1]."""
-        return torch.einsum("behw,ne->bnhw", patches_BEgg, words_WE)
+        """See `cosines`."""
+        return cosines(patches_BEgg, words_WE)
+
+    @property
+    def grid(self) -> int:
+        """Side of the patch grid."""
+        return self.config.grid
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.word_table.weight.device
 
     def _index(self, word: str) -> int:
         try:
             return self.config.words.index(word) + 1
         except ValueError:
             return 0
+
+
+def cosines(patches_BEgg: Tensor, words_WE: Tensor) -> Tensor:
+    """Cosine of every word and patch, both unit vectors: ``(B, W, g, g)``, [-1, 1]."""
+    return torch.einsum("behw,ne->bnhw", patches_BEgg, words_WE)
 
 
 def split(phrase: str) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from medsynth_cli import modality as modalities
 from medsynth_cli.alignment import codebook as codebooks
+from medsynth_cli.errors import MedsynthError
 from medsynth_cli.text import entities
 from medsynth_cli.text import vocabulary as vocabularies
 
@@ -42,7 +43,12 @@ class Retriever:
         Asserted words fetch patches in turn, so that ``k2`` patches spread over all of them; a word that
         the report denies or doubts fetches none. Which of a word's patches are taken is drawn by
         (seed, record id), better ones more often.
+
+        Raises:
+            MedsynthError: the record has no report.
         """
+        if "report" not in record:
+            raise MedsynthError(f"{record['id']}: no report", "only records with a report can be aligned")
         keywords = entities.keywords(record["report"], self.vocabulary)
         random = np.random.default_rng([seed, zlib.crc32(str(record["id"]).encode())])
         return record | {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -157,6 +158,22 @@ def emit(record: Record) -> None:
 def dumps(record: Record) -> str:
     """One line of JSON."""
     return json.dumps(record, ensure_ascii=False, allow_nan=False)
+
+
+def folder_of(stream: str) -> Path:
+    """What the relative paths in records resolve against: their file's folder, or for stdin and stdout the working one.
+
+    Args:
+        stream: path of a JSONL file, or ``-``.
+    """
+    return Path() if stream == "-" else Path(stream).parent
+
+
+def moved(record: Record, source: str, out: str) -> Record:
+    """A record read from ``source`` as ``out`` must hold it: a relative ``image`` still leads to its file."""
+    if "image" not in record or Path(record["image"]).is_absolute() or folder_of(source) == folder_of(out):
+        return record
+    return record | {"image": os.path.relpath(folder_of(source) / record["image"], folder_of(out))}
 
 
 def copies(record: Record, count: int) -> Iterator[Record]:

@@ -203,17 +203,16 @@ def _items(sources: Iterable[str], failures: Failures) -> Iterator[Item]:
     for source in sources:
         path = Path(source)
         if source == "-" or path.suffix == ".jsonl":
-            yield from _generated(source, Path() if source == "-" else path.parent, failures)
+            yield from _generated(source, failures)
         elif (path / RECORDS).is_file():
-            yield from _generated(str(path / RECORDS), path, failures)
+            yield from _generated(str(path / RECORDS), failures)
         else:
             yield from datasets.read([path])
 
 
-def _generated(source: str, folder: Path, failures: Failures) -> Iterator[Item]:
-    """Image records; a relative path resolves against the records file's folder, on stdin against the working one."""
+def _generated(source: str, failures: Failures) -> Iterator[Item]:
     for record in records.read(source, ("image",), failures):
-        path = folder / record["image"]
+        path = records.folder_of(source) / record["image"]
         yield Item(record["id"], path.read_bytes, str(path), record)
 
 
