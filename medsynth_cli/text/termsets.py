@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.text import entities
+from medsynth_cli.text import matching
+from medsynth_cli.text.modifiers import SEVERITIES, SEVERITY_NAMES, SIDE_NAMES, SIDES
 from medsynth_cli.text.vocabulary import ANATOMY, PATHOLOGY, WORD, Term, Vocabulary, words
 
-SIDES = ("left", "right", "bilateral")
-SEVERITIES = ("mild", "moderate", "severe")
 BOX_IMAGE_PX = 256
 """Side of the image that the boxes of the data sets are measured in."""
 ZONES = (("upper_lung_zone", 0.375), ("mid_lung_zone", 0.57), ("lower_lung_zone", 1.0))
@@ -23,15 +22,6 @@ CROSSES_MIDLINE = 0.25
 ONE_ZONE = 0.6
 """A finding sits in a zone if at least this share of its boxes' area is centred there."""
 
-_SIDE_WORDS = {
-    "left": "left", "right": "right", "bilateral": "bilateral", "bilaterally": "bilateral", "both": "bilateral",
-    "bibasilar": "bilateral", "bibasal": "bilateral", "biapical": "bilateral",
-}  # fmt: skip
-_SEVERITY_WORDS = {
-    **dict.fromkeys(("mild", "mildly", "minimal", "small", "slight", "tiny", "trace", "subtle", "minor"), "mild"),
-    **dict.fromkeys(("moderate", "moderately", "medium"), "moderate"),
-    **dict.fromkeys(("severe", "severely", "large", "marked", "massive", "extensive", "huge", "gross"), "severe"),
-}
 _DENIALS = frozenset(("no", "without", "absent", "not"))
 _FILLERS = frozenset(
     ("a", "an", "the", "in", "at", "of", "on", "to", "within", "over", "along", "there", "is", "are", "with", "sided",
@@ -39,7 +29,7 @@ _FILLERS = frozenset(
 )  # fmt: skip
 _NORMAL = re.compile(r"\s*(normal|none|(normal )?no (acute )?(findings?|abnormality|disease)|unremarkable)[\s.]*", re.I)
 _BOTH_SIDES = re.compile(r"\b(left(?:-sided)?\s+and\s+right|right(?:-sided)?\s+and\s+left)\b", re.I)
-_DROPS_DENIAL = frozenset(("a", "an", "the", "there")) | _SEVERITY_WORDS.keys() | _SIDE_WORDS.keys()
+_DROPS_DENIAL = frozenset(("a", "an", "the", "there")) | SEVERITIES.keys() | SIDES.keys()
 
 
 def parse(text: str, vocabulary: Vocabulary) -> list[dict[str, Any]]:
@@ -151,14 +141,14 @@ def from_metadata(meta: Mapping[str, Any], vocabulary: Vocabulary, random: np.ra
 
 def _finding(text: str, tokens: Sequence[str], present: bool, vocabulary: Vocabulary) -> dict[str, Any]:
     """One finding from the words of a phrase that names exactly one pathology."""
-    found = entities.mentions(tokens, vocabulary)
+    found = matching.mentions(tokens, vocabulary)
     pathologies = [mention for mention in found if mention.term.kind == PATHOLOGY]
     sites = [mention for mention in found if mention.term.kind == ANATOMY]
     used = {at for mention in found for at in range(mention.start, mention.end)}
     rest = [token for at, token in enumerate(tokens) if at not in used]
-    strange = [t for t in rest if t not in _SIDE_WORDS | _SEVERITY_WORDS and t not in _FILLERS | _DENIALS]
+    strange = [t for t in rest if t not in SIDES | SEVERITIES and t not in _FILLERS | _DENIALS]
     if not pathologies or strange:
-        phrase = " ".join(t for t in tokens if t not in _SIDE_WORDS | _SEVERITY_WORDS and t not in _FILLERS | _DENIALS)
+        phrase = " ".join(t for t in tokens if t not in SIDES | SEVERITIES and t not in _FILLERS | _DENIALS)
         raise MedsynthError(
             f"unknown finding {text!r}",
             f"nearest: {', '.join(vocabulary.nearest(phrase or text))}; see medsynth vocab show",
@@ -166,8 +156,8 @@ def _finding(text: str, tokens: Sequence[str], present: bool, vocabulary: Vocabu
     if len(pathologies) > 1 or len(sites) > 1:
         raise MedsynthError(f"{text!r} names more than one finding or site", "separate findings by commas")
     term = pathologies[0].term
-    sides = {_SIDE_WORDS[token] for token in tokens if token in _SIDE_WORDS}
-    severities = [_SEVERITY_WORDS[token] for token in rest if token in _SEVERITY_WORDS]
+    sides = {SIDES[token] for token in tokens if token in SIDES}
+    severities = [SEVERITIES[token] for token in rest if token in SEVERITIES]
     if sides and not term.sided:
         raise MedsynthError(f"{text!r}: {term.name} has no side", f"write {term.name!r} without it")
     side = None if not sides else sides.pop() if len(sides) == 1 else "bilateral"
@@ -206,12 +196,12 @@ def _draw_finding(term: Term, vocabulary: Vocabulary, random: np.random.Generato
     anatomy = _choice(random, term.anatomy) if term.anatomy and random.random() < 0.7 else None
     side = None
     if term.sided and (anatomy is None or vocabulary.terms[anatomy].sided):
-        side = str(random.choice(SIDES, p=(0.4, 0.4, 0.2)))
+        side = str(random.choice(SIDE_NAMES, p=(0.4, 0.4, 0.2)))
     return {
         "term": term.key,
         "anatomy": anatomy,
         "side": side,
-        "severity": None if random.random() < 0.3 else _choice(random, SEVERITIES),
+        "severity": None if random.random() < 0.3 else _choice(random, SEVERITY_NAMES),
         "present": True,
     }
 
@@ -238,7 +228,7 @@ def _from_boxes(term: Term, boxes: Sequence[Sequence[float]]) -> dict[str, Any]:
         return finding
     share = sum(w * h for _, _, w, h in boxes) / BOX_IMAGE_PX**2
     if term.extent:
-        finding["severity"] = SEVERITIES[int(np.searchsorted(term.extent, share))]
+        finding["severity"] = SEVERITY_NAMES[int(np.searchsorted(term.extent, share))]
     if term.sided:
         sides = {_side_of_box(box) for box in boxes}
         finding["side"] = sides.pop() if len(sides) == 1 else "bilateral"

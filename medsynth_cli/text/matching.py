@@ -1,0 +1,101 @@
+"""Finds the phrases of a vocabulary in a list of words.
+
+A phrase may be interrupted by words that say how much or on which side ("elevation of the left hemidiaphragm", "the
+heart size is mildly enlarged"), and by a "not", which denies it. The longest phrase from the left wins.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from medsynth_cli.text.modifiers import NO_SIDE, SEVERITIES, SIDES
+from medsynth_cli.text.vocabulary import Term, Vocabulary, singular
+
+PLACEHOLDERS = frozenset(("xxxx", "xxx", "xx", "deid", "phi", "redacted"))
+"""What de-identification leaves in place of a word, in lower case; ``___`` and ``[** **]`` hold no word at all."""
+FUNCTION_WORDS = frozenset(("a", "an", "the", "is", "are", "was", "were"))
+"""Words that phrases are compared without."""
+_BETWEEN = (
+    FUNCTION_WORDS
+    | PLACEHOLDERS
+    | SIDES.keys()
+    | SEVERITIES.keys()
+    | {"appears", "appear", "appearing", "remains", "remain", "again", "now", "quite", "very", "somewhat", "diffusely"}
+    | {"borderline", "significantly", "grossly", "overtly", "at", "least", "been", "has", "have", "stable", "stably"}
+)
+"""Words that may stand inside a phrase without being part of it."""
+_DENIAL = "not"
+_MOST_BETWEEN = 4
+"""Words that may stand between two of a phrase."""
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A term in a list of words: ``words[start:end]``; ``denied`` if a "not" stands inside."""
+
+    term: Term
+    start: int
+    end: int
+    denied: bool = False
+
+
+@dataclass
+class _Node:
+    """What may follow the words of a phrase so far, and the term that ends here."""
+
+    after: dict[str, _Node] = field(default_factory=dict)
+    term: Term | None = None
+
+
+def mentions(words: Sequence[str], vocabulary: Vocabulary) -> list[Mention]:
+    """Terms in a list of lower-case words, longest match first from the left, never overlapping."""
+    root = _tree(vocabulary).after
+    singulars = [singular(word) for word in words]
+    found, at, end = list[Mention](), 0, len(singulars)
+    while at < end:
+        node = root.get(singulars[at])
+        mention = None if node is None else _longest(singulars, at, node)
+        if mention is not None:
+            found.append(mention)
+        at = mention.end if mention is not None else at + 1
+    return found
+
+
+def plain(phrase: tuple[str, ...]) -> tuple[str, ...]:
+    """The words that a phrase is compared by."""
+    return tuple(word for word in phrase if word not in FUNCTION_WORDS) or phrase
+
+
+def _longest(words: list[str], start: int, node: _Node) -> Mention | None:
+    """The longest phrase that begins with the word at ``start``, which led to ``node``."""
+    best = Mention(node.term, start, start + 1) if node.term is not None else None
+    skipped, denied = 0, False
+    for at in range(start + 1, len(words)):
+        word = words[at]
+        following = node.after.get(word)
+        if following is not None:
+            node, skipped = following, 0
+            if node.term is not None:
+                best = Mention(node.term, start, at + 1, denied)
+        elif not node.after or skipped == _MOST_BETWEEN or (word not in _BETWEEN and word != _DENIAL):
+            break
+        elif word in SIDES and at + 1 < len(words) and words[at + 1] in NO_SIDE:
+            break
+        else:
+            skipped += 1
+            denied = denied or word == _DENIAL
+    return best
+
+
+@functools.lru_cache(maxsize=8)
+def _tree(vocabulary: Vocabulary) -> _Node:
+    root = _Node()
+    for phrase, term in vocabulary.index.items():
+        node = root
+        for word in plain(phrase):
+            node = node.after.setdefault(word, _Node())
+        if node.term is None or phrase == plain(phrase):
+            node.term = term
+    return root
