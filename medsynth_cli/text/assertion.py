@@ -60,8 +60,8 @@ def read(words: list[str], found: list[Mention]) -> list[Assertion]:
     for start, end, kinds in acting:
         for kind in kinds.split():
             what, _, reach = kind.partition("_")
-            if reach == "before":
-                whole = words[start] != "resolved" and what in _WHOLE
+            if reach in ("before", "whole"):
+                whole = reach == "whole" or (words[start] != "resolved" and what in _WHOLE)
                 scope = end, _last(words, end, walls, whole)
             elif reach:
                 scope = _first(words, start, walls, found, reach == "list" or words[start] == "are"), start

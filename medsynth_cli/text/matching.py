@@ -1,7 +1,8 @@
 """Finds the phrases of a vocabulary in a list of words.
 
 A phrase may be interrupted by words that say how much or on which side ("elevation of the left hemidiaphragm", "the
-heart size is mildly enlarged"), and by a "not", which denies it. The longest phrase from the left wins.
+heart size is mildly enlarged"), and by a "not", which denies it. The longest phrase from the left wins. What stands
+before a mention in its noun phrase may make it another term: "calcified right lower lobe granuloma".
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from medsynth_cli.text.modifiers import NO_SIDE, SEVERITIES, SIDES
-from medsynth_cli.text.vocabulary import Term, Vocabulary, singular
+from medsynth_cli.text.vocabulary import PATHOLOGY, Term, Vocabulary, singular
 
 PLACEHOLDERS = frozenset(("xxxx", "xxx", "xx", "deid", "phi", "redacted"))
 """What de-identification leaves in place of a word, in lower case; ``___`` and ``[** **]`` hold no word at all."""
@@ -29,6 +30,13 @@ _BETWEEN = (
 _DENIAL = "not"
 _MOST_BETWEEN = 4
 """Words that may stand between two of a phrase."""
+_MOST_BEFORE = 8
+"""Words that may stand between an adjective and its noun, with anatomy among them."""
+_ENDS_PHRASE = frozenset(
+    ("and", "or", "with", "without", "but", "in", "of", "at", "on", "is", "are", "was", "has", "no", "not", "versus",
+     "vs", "there", "may", "which", "to", "for", "from", "by", "as", "than")
+)  # fmt: skip
+"""Words that no noun phrase continues across, walking back from its noun."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ def mentions(words: Sequence[str], vocabulary: Vocabulary) -> list[Mention]:
         if mention is not None:
             found.append(mention)
         at = mention.end if mention is not None else at + 1
-    return found
+    return [_refined(singulars, found, place, root) for place in range(len(found))]
 
 
 def plain(phrase: tuple[str, ...]) -> tuple[str, ...]:
@@ -87,6 +95,24 @@ def _longest(words: list[str], start: int, node: _Node) -> Mention | None:
             skipped += 1
             denied = denied or word == _DENIAL
     return best
+
+
+def _refined(words: list[str], found: list[Mention], place: int, root: dict[str, _Node]) -> Mention:
+    """A mention as the term that an earlier word of its noun phrase makes of it, with anatomy between the two."""
+    mention = found[place]
+    if mention.term.kind != PATHOLOGY or mention.start == 0:
+        return mention
+    floor = next((m.end for m in reversed(found[:place]) if m.term.kind == PATHOLOGY), 0)
+    for at in range(mention.start - 1, max(floor, mention.start - _MOST_BEFORE) - 1, -1):
+        word = words[at]
+        if word in _ENDS_PHRASE or not word[0].isalnum():
+            return mention
+        node = root.get(word)
+        for following in words[mention.start : mention.end] if node is not None else ():
+            node = node.after.get(following) if node is not None else None
+        if node is not None and node.term is not None and node.term.kind == PATHOLOGY:
+            return Mention(node.term, mention.start, mention.end, mention.denied)
+    return mention
 
 
 @functools.lru_cache(maxsize=8)
