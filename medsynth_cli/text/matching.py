@@ -68,7 +68,9 @@ def mentions(words: Sequence[str], vocabulary: Vocabulary) -> list[Mention]:
         if mention is not None:
             found.append(mention)
         at = mention.end if mention is not None else at + 1
-    return [_refined(singulars, found, place, root) for place in range(len(found))]
+    for place in range(len(found) - 1, 0, -1):
+        _refine(singulars, found, place, root)
+    return found
 
 
 def plain(phrase: tuple[str, ...]) -> tuple[str, ...]:
@@ -97,22 +99,28 @@ def _longest(words: list[str], start: int, node: _Node) -> Mention | None:
     return best
 
 
-def _refined(words: list[str], found: list[Mention], place: int, root: dict[str, _Node]) -> Mention:
-    """A mention as the term that an earlier word of its noun phrase makes of it, with anatomy between the two."""
+def _refine(words: list[str], found: list[Mention], place: int, root: dict[str, _Node]) -> None:
+    """Make a mention the term that an earlier word of its noun phrase makes of it, with anatomy between the two.
+
+    A mention of that word alone ("calcified") goes up in it.
+    """
     mention = found[place]
-    if mention.term.kind != PATHOLOGY or mention.start == 0:
-        return mention
-    floor = next((m.end for m in reversed(found[:place]) if m.term.kind == PATHOLOGY), 0)
+    if mention.term.kind != PATHOLOGY:
+        return
+    earlier = next((i for i in range(place - 1, -1, -1) if found[i].term.kind == PATHOLOGY), None)
+    floor = 0 if earlier is None else found[earlier].end - 1
     for at in range(mention.start - 1, max(floor, mention.start - _MOST_BEFORE) - 1, -1):
         word = words[at]
         if word in _ENDS_PHRASE or not word[0].isalnum():
-            return mention
+            return
         node = root.get(word)
         for following in words[mention.start : mention.end] if node is not None else ():
             node = node.after.get(following) if node is not None else None
         if node is not None and node.term is not None and node.term.kind == PATHOLOGY:
-            return Mention(node.term, mention.start, mention.end, mention.denied)
-    return mention
+            found[place] = Mention(node.term, mention.start, mention.end, mention.denied)
+            if earlier is not None and (found[earlier].start, found[earlier].end) == (at, at + 1):
+                del found[earlier]
+            return
 
 
 @functools.lru_cache(maxsize=8)

@@ -9,31 +9,17 @@ from __future__ import annotations
 import itertools
 import re
 
-from medsynth_cli.text.assertion import joins_sides
 from medsynth_cli.text.matching import Mention
 from medsynth_cli.text.modifiers import NO_SIDE, SIDES
+from medsynth_cli.text.phrases import INTERPRETS, JOINS, head, tail
 from medsynth_cli.text.vocabulary import ANATOMY, PATHOLOGY
 
-_PUNCTUATION = frozenset(",:()/")
-_CONJUNCTIONS = frozenset(("and", "or", "nor", "with", "without", "but"))
-_BREAKS = _CONJUNCTIONS | {
-    "in", "of", "is", "are", "was", "were", "has", "have", "there", "no", "not", "at", "on", "by", "from", "shows",
-    "show", "than", "may", "represents", "represent", "as", "for", "to", "demonstrates", "contains", "seen",
-}  # fmt: skip
-"""Words that no noun phrase continues across, walking back from its head."""
-_JOINS = (["and"], ["or"], ["and", "or"], ["with"], ["versus"], ["vs"])
-"""Between two pathologies: a side after the second holds for both."""
-_INTERPRETS = frozenset(
-    ("represent", "represents", "representing", "reflect", "reflects", "reflecting", "likely", "suggesting", "suggests",
-     "suggestive", "concerning", "suspicious", "consistent", "compatible", "probably", "presumably")
-)  # fmt: skip
-"""Between two pathologies: the second explains the first, and so is on its side."""
 _GREATER = re.compile(r"\s*,?\s*\(?\s*(left|right)(?:[- ]sided)?\s+(?:is\s+)?(?:greater|larger|more|worse)\b", re.I)
 
 
 def read(words: list[str], found: list[Mention], after: list[str]) -> list[str | None]:
     """The side of each mention in a sentence of lower-case words; ``after``: the text behind each mention."""
-    heads = [_head(words, found, index) for index in range(len(found))]
+    heads = [head(words, found, index) for index in range(len(found))]
     sides = [_side_in(words, heads[i], found[i].end) for i in range(len(found))]
     pathologies = [i for i, mention in enumerate(found) if mention.term.kind == PATHOLOGY]
     for place, i in enumerate(pathologies):
@@ -42,19 +28,19 @@ def read(words: list[str], found: list[Mention], after: list[str]) -> list[str |
         if compared:
             sides[i] = "bilateral"
         if sides[i] is None:
-            sides[i] = _side_in(words, found[i].end, _tail(words, found[i].end, following))
+            sides[i] = _side_in(words, found[i].end, tail(words, found[i].end, following))
     for here, there in reversed(list(itertools.pairwise(pathologies))):
         between = words[found[here].end : found[there].start]
-        if sides[here] is None and between in _JOINS:
+        if sides[here] is None and between in JOINS:
             sides[here] = sides[there]
     for place, i in enumerate(pathologies):
         if sides[i] is None and place:
             before = pathologies[place - 1]
             between = words[found[before].end : found[i].start]
-            if _INTERPRETS & set(between) and "and" not in between:
+            if INTERPRETS & set(between) and "and" not in between:
                 sides[i] = sides[before]
         if sides[i] is None:
-            previous = _tail(words, found[pathologies[place - 1]].end, heads[i]) if place else 0
+            previous = tail(words, found[pathologies[place - 1]].end, heads[i]) if place else 0
             sides[i] = _side_before(words, previous, heads[i], found)
     for i, mention in enumerate(found):
         if mention.term.kind == ANATOMY and sides[i] is None:
@@ -64,32 +50,6 @@ def read(words: list[str], found: list[Mention], after: list[str]) -> list[str |
             elif after[:2] == ["on", "the"] and after[2:3] in (["left"], ["right"]):
                 sides[i] = after[2]
     return sides
-
-
-def _head(words: list[str], found: list[Mention], index: int) -> int:
-    """Where the noun phrase of a mention begins: its modifiers, and anatomy directly before a pathology."""
-    mention = found[index]
-    floor = found[index - 1].end if index else 0
-    if index and found[index - 1].term.kind == ANATOMY and mention.term.kind == PATHOLOGY:
-        floor = _head(words, found, index - 1) if floor == mention.start else floor
-    start = mention.start
-    while start > floor:
-        word = words[start - 1]
-        if (word in _BREAKS or word in _PUNCTUATION) and not joins_sides(words, start - 1):
-            break
-        start -= 1
-    return start
-
-
-def _tail(words: list[str], start: int, end: int) -> int:
-    """Where the phrases after a mention end: at a comma or conjunction, unless one joins two sides."""
-    for at in range(start, end):
-        word = words[at]
-        if word in (",", ";", ":", "but", "however", "with", "without", "than", "compared", "although"):
-            return at
-        if word in ("and", "or") and not set(words[start:at]) & SIDES.keys():
-            return at
-    return end
 
 
 def _side_before(words: list[str], start: int, end: int, found: list[Mention]) -> str | None:

@@ -68,12 +68,17 @@ PHRASES = {
 """What the phrases do -> the phrases, in lower case, ``|`` between them."""
 
 
+def phrases(kind: str) -> list[str]:
+    """The phrases of a key of `PHRASES`."""
+    return [" ".join(phrase.split()) for phrase in PHRASES[kind].split("|")]
+
+
 @functools.cache
 def table() -> dict[str, dict[tuple[str, ...], str]]:
     """First word -> {words of a trigger: what it does, several with spaces between}."""
     found = dict[str, dict[tuple[str, ...], str]]()
-    for kind, phrases in PHRASES.items():
-        for phrase in phrases.split("|"):
+    for kind in PHRASES:
+        for phrase in phrases(kind):
             key = tuple(phrase.replace("/", " / ").split())
             known = found.setdefault(key[0], {})
             known[key] = f"{known[key]} {kind}" if key in known else kind
