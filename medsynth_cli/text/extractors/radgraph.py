@@ -18,7 +18,7 @@ from medsynth_cli.text.entities import SECTIONS
 from medsynth_cli.text.extractors import linking
 from medsynth_cli.text.extractors.linking import Span
 from medsynth_cli.text.graphs import (
-    ABSENT, ANATOMY_PRESENT, LABELS, LOCATED_AT, PRESENT, RELATIONS, UNCERTAIN, Graph, Relation,
+    ABSENT, ANATOMY_PRESENT, LABELS, LOCATED_AT, MODIFIES, PRESENT, SUGGESTIVE_OF, UNCERTAIN, Graph, Relation,
 )  # fmt: skip
 from medsynth_cli.text.vocabulary import Vocabulary
 
@@ -29,6 +29,9 @@ XL_LABELS = {
     "Observation::uncertain": UNCERTAIN,
 }
 """Label of RadGraph-XL -> that of RadGraph; ``Observation::measurement`` and anatomy that is absent have none."""
+
+KINDS = {"located_at": LOCATED_AT, "modify": MODIFIES, "suggestive_of": SUGGESTIVE_OF}
+"""Relation of the package -> ours."""
 
 
 class RadGraph:
@@ -85,10 +88,10 @@ class RadGraph:
             zip((row[0] for row in rows), linking.add(graph, text, section, spans, self._vocabulary), strict=True)
         )
         own = [
-            Relation(kind, became[key], became[target])
+            Relation(KINDS[kind], became[key], became[target])
             for key, row, *_ in rows
             for kind, target in row["relations"]
-            if kind in RELATIONS and target in became
+            if kind in KINDS and target in became
         ]
         placed = {relation.source for relation in own if relation.kind == LOCATED_AT}
         # Where the model says nothing of a finding's place, the words do.
@@ -97,6 +100,7 @@ class RadGraph:
 
     @functools.cached_property
     def _network(self) -> Any:
+        _add_transformers_4()
         try:
             import radgraph
         except ImportError as error:
@@ -122,6 +126,24 @@ def _places(tokens: Sequence[str], text: str) -> Iterator[tuple[int, int]]:
         found = re.compile(re.escape(token)).search(text, at)
         start, at = found.span() if found else (at, at)
         yield start, at
+
+
+def _add_transformers_4() -> None:
+    """Give tokenizers the methods of transformers 4 that radgraph 0.1.18 calls and transformers 5 has dropped."""
+    from transformers import PreTrainedTokenizerBase
+
+    def with_special_tokens(self: Any, first: list[int], second: list[int] | None = None) -> list[int]:
+        rest = [] if second is None else [*second, self.sep_token_id]
+        return [self.cls_token_id, *first, self.sep_token_id, *rest]
+
+    dropped = {
+        "encode_plus": PreTrainedTokenizerBase.__call__,
+        "batch_encode_plus": PreTrainedTokenizerBase.__call__,
+        "build_inputs_with_special_tokens": with_special_tokens,
+    }
+    for name, method in dropped.items():
+        if not hasattr(PreTrainedTokenizerBase, name):
+            setattr(PreTrainedTokenizerBase, name, method)
 
 
 @contextlib.contextmanager

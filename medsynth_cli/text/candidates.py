@@ -1,0 +1,84 @@
+"""Phrases of a report that no term of the vocabulary covers: what a site's vocabulary may lack.
+
+Runs of one to three content words. Words with digits, de-identification blanks and words with a capital inside a
+sentence (names, above all) are never part of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from medsynth_cli.text import entities
+from medsynth_cli.text.graphs import Graph
+from medsynth_cli.text.matching import PLACEHOLDERS
+from medsynth_cli.text.modifiers import SEVERITIES, SIDES
+from medsynth_cli.text.triggers import PHRASES
+from medsynth_cli.text.vocabulary import ANATOMY, PATHOLOGY, Vocabulary, singular
+
+LONGEST = 3
+"""Words of the longest phrase."""
+_PLACES = frozenset(("in", "at", "within", "over", "overlying", "of", "along", "near", "above", "below", "through"))
+"""Words after which, with or without an article, a phrase names a place."""
+_COMMON = frozenset(
+    """a able about above abnormal acute adequate adjacent again air all along also although an and another any apparent
+    appear appearance appearing appropriate approximately are area as aspect assess assessment associated at available be
+    because been before being below better between both but by can change clear clearly clinical cm compare compared
+    comparison complete completely concern configuration consider consistent contour contours correlate correlation
+    could current date day definite demonstrate demonstrated demonstrates density described despite detected develop
+    diagnosis difficult discussed do does done due during each early either end entire essentially evaluate evaluated
+    evaluation evidence evident exam examination except exclude exhibit extend extending few film finding findings first
+    focal following followup for found from frontal further general given good great greater gross grossly had has have
+    he her high his history however identified if image images imaging impression improved in include included
+    including increase increased indicate indication interval into is it its known lateral least less level likely limit
+    limited limits line long lower made maintained may mid midline mild mm more most multiple near new no non none normal
+    not note noted now number numerous of old on one only or other otherwise out over overlying pa part patient per
+    performed persistent place please portable portion position possible possibly post posterior prior probable process
+    project projecting projects quite radiograph radiographic recommend recommended region related relatively remain
+    remaining remains represent representing residual residuals review right satisfactory scattered second secondary see
+    seen several shape show shown shows side significant silhouette similar since single site size slight small some
+    stable status still structure structures study such suggest superior suspicious technique than that the their there
+    these they thin third this those though three through time to too top two unchanged under unremarkable up upper
+    upright very view views visible visualized was well were when where whether which while widely will with within
+    without would year years you radiology report abnormality cardiopulmonary chest intact active appear specifically
+    typical normally obtained age measuring helpful throughout sequela redemonstration represent overall convincing
+    result indicated partially reveal amount remote distal medial anterior sided contrast scan projection expanded
+    inflated aerated consist central chronic change degree low disease injury preoperative quadrant intrathoracic
+    indeterminate redemonstrated thorax""".split()
+)
+"""Words of English and of reporting that name neither anatomy nor a finding."""
+_TRIGGER_WORDS = frozenset(word for phrases in PHRASES.values() for word in phrases.replace("|", " ").split())
+_SKIPPED = _COMMON | _TRIGGER_WORDS | PLACEHOLDERS | SIDES.keys() | SEVERITIES.keys()
+
+
+def phrases(report: Mapping[str, str], graph: Graph, vocabulary: Vocabulary) -> set[tuple[str, str]]:
+    """The phrases of a report that may be terms, in the singular, each as ``anatomy`` or ``pathology``."""
+    found = set[tuple[str, str]]()
+    for section in entities.SECTIONS:
+        text = report.get(section) or ""
+        taken = {at for e in graph.entities if e.section == section and e.term for at in range(e.start, e.end)}
+        for sentence in entities.sentences(text):
+            for words, before in _runs(sentence, text, taken):
+                kind = ANATOMY if before in _PLACES else PATHOLOGY
+                found.update(
+                    (" ".join(words[i : i + n]), kind)
+                    for n in range(1, min(LONGEST, len(words)) + 1)
+                    for i in range(len(words) - n + 1)
+                )
+    return found
+
+
+def _runs(sentence: entities.Sentence, text: str, taken: set[int]) -> Iterator[tuple[list[str], str]]:
+    """Runs of words that may be phrases, and the last word before each that is no article."""
+    run, before = list[str](), ""
+    for at, (word, (start, _)) in enumerate(zip(sentence.words, sentence.spans, strict=True)):
+        usable = word.isalpha() and len(word) > 2 and word not in _SKIPPED and start not in taken
+        if usable and not (at and text[start].isupper()):
+            run.append(singular(word))
+            continue
+        if run and start not in taken:  # an adjective before a known term is part of no new one
+            yield run, before
+        run = []
+        if word not in ("the", "a", "an"):
+            before = word
+    if run:
+        yield run, before
