@@ -9,9 +9,10 @@ import typer
 
 from medsynth_cli import modality as modalities
 from medsynth_cli import settings
+from medsynth_cli.commands import vocab_mining
 from medsynth_cli.errors import MedsynthError
 
-app = typer.Typer(help="Look at, check and sample a vocabulary.", no_args_is_help=True)
+app = typer.Typer(help="Look at, check, build, compare and sample vocabularies.", no_args_is_help=True)
 
 
 @app.command()
@@ -108,3 +109,7 @@ def sample(
     with records.Writer(out) as writer:
         for record in termsets.sample(vocabulary.load(folder), count, seed, view, sex, age):
             writer.write(record)
+
+
+for command in (vocab_mining.build, vocab_mining.apply, vocab_mining.diff):
+    app.command()(command)

@@ -98,12 +98,14 @@ class Vocabulary:
         modality: name of the modality.
         views: the views that sampled term sets are given.
         folder: where its files are.
+        lexicon: keys of the terms that only reports are read with.
     """
 
     terms: dict[str, Term]
     modality: str = ""
     views: tuple[str, ...] = ()
     folder: Path = Path()
+    lexicon: frozenset[str] = frozenset()
 
     def of_kind(self, kind: str) -> list[Term]:
         """The terms that are ``anatomy`` or ``pathology``."""
@@ -185,8 +187,9 @@ def load(folder: Path, lexicon: bool = False) -> Vocabulary:
     if complaints:
         raise MedsynthError(str(complaints[0]), "medsynth vocab check lists every problem")
     views = modality.load(str(folder)).sampled_views
-    wanted = [entry for entry in entries if lexicon or Path(entry.file).name != LEXICON]
-    return Vocabulary({entry.key: _term(entry) for entry in wanted}, folder.resolve().name, views, folder)
+    apart = frozenset(entry.key for entry in entries if Path(entry.file).name == LEXICON)
+    terms = {entry.key: _term(entry) for entry in entries if lexicon or entry.key not in apart}
+    return Vocabulary(terms, folder.resolve().name, views, folder, apart & terms.keys())
 
 
 def check(folder: Path) -> list[Complaint]:
