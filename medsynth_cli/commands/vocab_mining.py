@@ -25,7 +25,9 @@ def build(
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option("--column", metavar="FIELD=COLUMN", help="Column or JSON key of id, findings, impression or text."),
+        typer.Option(
+            "--column", metavar="FIELD=COLUMN", help="Column or JSON key of id, findings, impression or text."
+        ),
     ] = None,
     min_reports: Annotated[
         int, typer.Option("--min-reports", min=1, help="Reports that a term, synonym or count needs at least.")
@@ -80,7 +82,9 @@ def build(
 
 def apply(
     reviewed: Annotated[Path, typer.Argument(metavar="REVIEW", help="review.csv of vocab build, edited.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder to write to; default: that of REVIEW.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder to write to; default: that of REVIEW.")
+    ] = None,
     modality: Annotated[
         str | None, typer.Option("--modality", help="Where modality.yaml is; default: beside REVIEW.")
     ] = None,

@@ -1,7 +1,7 @@
 """Corpora of reports: JSON Lines, CSV and TSV, text with section headings, XML of Indiana University, folders of these.
 
-Files may be gzipped. Reports come one at a time, so that memory does not grow with the corpus. A line or file that is no
-report goes to `Failures`; one without findings and impression comes with both empty, so that it is counted.
+Files may be gzipped. Reports come one at a time, so that memory does not grow with the corpus. A line or file that is
+no report goes to `Failures`; one without findings and impression comes with both empty, so that it is counted.
 """
 
 from __future__ import annotations

@@ -19,35 +19,38 @@ LONGEST = 3
 """Words of the longest phrase."""
 _PLACES = frozenset(("in", "at", "within", "over", "overlying", "of", "along", "near", "above", "below", "through"))
 """Words after which, with or without an article, a phrase names a place."""
-_COMMON = frozenset(
-    """a able about above abnormal acute adequate adjacent again air all along also although an and another any apparent
-    appear appearance appearing appropriate approximately are area as aspect assess assessment associated at available be
-    because been before being below better between both but by can change clear clearly clinical cm compare compared
-    comparison complete completely concern configuration consider consistent contour contours correlate correlation
-    could current date day definite demonstrate demonstrated demonstrates density described despite detected develop
-    diagnosis difficult discussed do does done due during each early either end entire essentially evaluate evaluated
-    evaluation evidence evident exam examination except exclude exhibit extend extending few film finding findings first
-    focal following followup for found from frontal further general given good great greater gross grossly had has have
-    he her high his history however identified if image images imaging impression improved in include included
-    including increase increased indicate indication interval into is it its known lateral least less level likely limit
-    limited limits line long lower made maintained may mid midline mild mm more most multiple near new no non none normal
-    not note noted now number numerous of old on one only or other otherwise out over overlying pa part patient per
-    performed persistent place please portable portion position possible possibly post posterior prior probable process
-    project projecting projects quite radiograph radiographic recommend recommended region related relatively remain
-    remaining remains represent representing residual residuals review right satisfactory scattered second secondary see
-    seen several shape show shown shows side significant silhouette similar since single site size slight small some
-    stable status still structure structures study such suggest superior suspicious technique than that the their there
-    these they thin third this those though three through time to too top two unchanged under unremarkable up upper
-    upright very view views visible visualized was well were when where whether which while widely will with within
-    without would year years you radiology report abnormality cardiopulmonary chest intact active appear specifically
-    typical normally obtained age measuring helpful throughout sequela redemonstration represent overall convincing
-    result indicated partially reveal amount remote distal medial anterior sided contrast scan projection expanded
-    inflated aerated consist central chronic change degree low disease injury preoperative quadrant intrathoracic
-    indeterminate redemonstrated thorax""".split()
-)
+_COMMON = """
+    a able abnormal abnormalities abnormality about above active acute acutely adequate adjacent aerated again
+    age air all along also although amount an and another anterior any apparent appear appearance appearing
+    appropriate approximately are area as aspect assess assessment associated at available be because been
+    before being below better between both but by can cardiopulmonary central change characterization chest
+    chronic clear clearly clinical cm collection compare compared comparison compatible complete completely
+    concern configuration consider consist consistent contour contours contrast convincing correlate correlation
+    could current date day definite degree demonstrate demonstrated demonstrates density described despite
+    detected develop diagnosis diameter difficult diffuse discussed disease distal do does done due during each
+    early either end enlarged enlargement entire essentially evaluate evaluated evaluation evidence evident exam
+    examination except exclude exhibit expanded extend extending few film finding findings first focal following
+    followup for found from frontal further general given good great greater gross grossly had has have he
+    helpful her high his history however identified if image images imaging impression improved in include
+    included including increase increased indeterminate indicate indicated indication inflated injury intact
+    interval into intrathoracic involving is it its known lateral least less level likely limit limited limits
+    line long low lower made maintained may measured measuring medial mid midline mild mm more most multiple
+    near new no non none normal normally not note noted now number numerous obscure obscured obtained of old on
+    one only or other otherwise out over overall overlie overlying pa part partially patchy patient per
+    performed persistent place placement please portable portion position possible possibly post posterior
+    preoperative prior probable process project projecting projection projects prominent quadrant quite
+    radiograph radiographic radiology reading recommend recommended redemonstrate redemonstrated redemonstration
+    region related relatively remain remainder remaining remains remote report represent representing residual
+    residuals result reveal review right satisfactory scan scattered second secondary see seen segment sequela
+    several shape show shown shows side sided significant silhouette similar since single site size slight small
+    some specifically stable status still structure structures study such suggest superior suspicious technique
+    than that the their there these they thin third this thorax those though three through throughout time tip
+    to too top two typical unchanged under unremarkable up upper upright very view views visible visualization
+    visualized was well were when where whether which while widely will with within without would year years you
+"""
 """Words of English and of reporting that name neither anatomy nor a finding."""
 _TRIGGER_WORDS = frozenset(word for phrases in PHRASES.values() for word in phrases.replace("|", " ").split())
-_SKIPPED = _COMMON | _TRIGGER_WORDS | PLACEHOLDERS | SIDES.keys() | SEVERITIES.keys()
+_SKIPPED = frozenset(_COMMON.split()) | _TRIGGER_WORDS | PLACEHOLDERS | SIDES.keys() | SEVERITIES.keys()
 
 
 def phrases(report: Mapping[str, str], graph: Graph, vocabulary: Vocabulary) -> set[tuple[str, str]]:
@@ -71,9 +74,10 @@ def _runs(sentence: entities.Sentence, text: str, taken: set[int]) -> Iterator[t
     """Runs of words that may be phrases, and the last word before each that is no article."""
     run, before = list[str](), ""
     for at, (word, (start, _)) in enumerate(zip(sentence.words, sentence.spans, strict=True)):
-        usable = word.isalpha() and len(word) > 2 and word not in _SKIPPED and start not in taken
+        one = singular(word)
+        usable = word.isalpha() and len(word) > 2 and not {word, one} & _SKIPPED and start not in taken
         if usable and not (at and text[start].isupper()):
-            run.append(singular(word))
+            run.append(one)
             continue
         if run and start not in taken:  # an adjective before a known term is part of no new one
             yield run, before

@@ -37,7 +37,7 @@ def shifts(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Difference]:
     """Terms whose share of reports differs by `SHIFT`, counts that chance may explain (within 3 sigma) left out."""
     totals = [max(statistics["reports"] - statistics["empty"], 1) for statistics in (old, new)]
     for key, entry in old["terms"].items():
-        if key not in new["terms"]:
+        if key not in new["terms"] or "present" not in entry or "present" not in new["terms"][key]:
             continue
         counts = entry["present"], new["terms"][key]["present"]
         first, second = (count / total for count, total in zip(counts, totals, strict=True))
@@ -58,7 +58,9 @@ def statistics(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text("utf-8"))
         found["terms"], found["together"], found["findings"], found["reports"], found["empty"]  # all there?
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MedsynthError(f"{path}: no statistics of vocab build ({error})", "medsynth vocab build makes them") from error
+        raise MedsynthError(
+            f"{path}: no statistics of vocab build ({error})", "medsynth vocab build makes them"
+        ) from error
     return dict(found)
 
 

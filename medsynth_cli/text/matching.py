@@ -89,14 +89,19 @@ def _longest(words: list[str], start: int, node: _Node) -> Mention | None:
             node, skipped = following, 0
             if node.term is not None:
                 best = Mention(node.term, start, at + 1, denied)
-        elif not node.after or skipped == _MOST_BETWEEN or (word not in _BETWEEN and word != _DENIAL):
-            break
-        elif word in SIDES and at + 1 < len(words) and words[at + 1] in NO_SIDE:
-            break
-        else:
+        elif node.after and skipped < _MOST_BETWEEN and _may_interrupt(words, at):
             skipped += 1
             denied = denied or word == _DENIAL
+        else:
+            break
     return best
+
+
+def _may_interrupt(words: list[str], at: int) -> bool:
+    """Whether a word may stand inside a phrase; the sides of the heart's chambers are names, not sides."""
+    if words[at] in SIDES and at + 1 < len(words) and words[at + 1] in NO_SIDE:
+        return False
+    return words[at] in _BETWEEN or words[at] == _DENIAL
 
 
 def _refine(words: list[str], found: list[Mention], place: int, root: dict[str, _Node]) -> None:

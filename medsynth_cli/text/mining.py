@@ -72,7 +72,10 @@ def rows(tally: Tally, base: Vocabulary, thresholds: Thresholds) -> list[Row]:
     known = [_known(term, tally, base, thresholds, least) for term in base.terms.values()]
     needed = _needed([row.term for row in known if row.decision == KEEP], base)
     known = [
-        replace(row, decision=KEEP, note="a kept term sits in it") if row.term.key in needed else row for row in known
+        replace(row, decision=KEEP, note="a kept term sits in it")
+        if row.decision == DROP and row.term.key in needed
+        else row
+        for row in known
     ]
     there = {row.term.key for row in known if row.decision == KEEP}
     known = [replace(row, term=_without(row.term, there)) for row in known]
@@ -116,7 +119,7 @@ def statistics(tally: Tally, found: Iterable[Row], thresholds: Thresholds) -> di
         "thresholds": {"reports": least, "share": thresholds.share},
         "findings": {str(number): tally.findings[number] for number in sorted(tally.findings)},
         "terms": {
-            key: {"kind": kind, "mentions": tally.mentions[key]} | _counts(tally, key)
+            key: {"kind": kind, "mentions": tally.mentions[key]} | _counts(tally, key, kind)
             | {"sides": frequent(tally.sides[key]), "severities": frequent(tally.severities[key])}
             for key, kind in keys.items()
         },
@@ -130,7 +133,7 @@ def statistics(tally: Tally, found: Iterable[Row], thresholds: Thresholds) -> di
 
 
 def _known(term: Term, tally: Tally, base: Vocabulary, thresholds: Thresholds, least: float) -> Row:
-    counts = _counts(tally, term.key)
+    counts = _counts(tally, term.key, term.kind)
     forms = Counter({form: n for (key, form), n in tally.forms.items() if key == term.key and n >= thresholds.reports})
     changed = replace(term, synonyms=_synonyms(term, forms, base), anatomy=_places(term, tally, base, thresholds))
     if term.kind == PATHOLOGY:
@@ -140,8 +143,9 @@ def _known(term: Term, tally: Tally, base: Vocabulary, thresholds: Thresholds, l
     return Row(KEEP if enough else DROP, changed, counts, lexicon=term.key in base.lexicon, note=note)
 
 
-def _counts(tally: Tally, key: str) -> dict[str, int]:
-    return {what: tally.documents[key][what] for what in (MENTIONED, PRESENT, ABSENT, UNCERTAIN)}
+def _counts(tally: Tally, key: str, kind: str) -> dict[str, int]:
+    said = (MENTIONED, PRESENT, ABSENT, UNCERTAIN) if kind == PATHOLOGY else (MENTIONED,)
+    return {what: tally.documents[key][what] for what in said}
 
 
 def _synonyms(term: Term, forms: Counter[str], base: Vocabulary) -> tuple[str, ...]:
@@ -184,12 +188,12 @@ def _new(tally: Tally, base: Vocabulary, thresholds: Thresholds, least: float) -
         totals[phrase] += count
         as_anatomy[phrase] += count if kind == ANATOMY else 0
     frequent = {phrase: count for phrase, count in totals.items() if count >= least}
-    longer = {}
+    longer = dict[str, int]()
     for phrase, count in frequent.items():
         parts = phrase.split()
         for part in {" ".join(parts[:-1]), " ".join(parts[1:])} if len(parts) > 1 else ():
             longer[part] = max(longer.get(part, 0), count)
-    given = dict.fromkeys((ANATOMY, PATHOLOGY), 0)
+    given = Counter[str]()
     for phrase, count in sorted(frequent.items(), key=lambda pair: (-pair[1], pair[0])):
         kind = ANATOMY if as_anatomy[phrase] * 2 > count else PATHOLOGY
         key = re.sub(r"[^a-z0-9]+", "_", phrase).strip("_")

@@ -71,7 +71,9 @@ def read(path: Path) -> list[Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle, restval="", dialect=_dialect(handle))
-            missing = [column for column in ("decision", "kind", "key", "name") if column not in (reader.fieldnames or ())]
+            missing = [
+                column for column in ("decision", "kind", "key", "name") if column not in (reader.fieldnames or ())
+            ]
             if missing:
                 raise MedsynthError(f"{path}: no column {', '.join(missing)}", "start from what vocab build wrote")
             found = [_row(cells, f"{path}:{reader.line_num}") for cells in reader]
@@ -146,7 +148,9 @@ def _row(cells: dict[str, Any], where: str) -> Row:
         if value not in known:
             raise MedsynthError(f"{where}: no {what} {value!r}", f"known: {', '.join(known)}")
     if not KEY.fullmatch(key) or not given["name"]:
-        raise MedsynthError(f"{where}: key {key!r}, name {given['name']!r}", "a key is snake_case, and a name not empty")
+        raise MedsynthError(
+            f"{where}: key {key!r}, name {given['name']!r}", "a key is snake_case, and a name not empty"
+        )
     extent = tuple(_number(cell, where) for cell in _list(given["extent"]))
     term = Term(
         key=key,

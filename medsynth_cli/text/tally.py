@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from medsynth_cli.text import candidates
+from medsynth_cli.text import candidates, graphs
 from medsynth_cli.text.graphs import ANATOMY_PRESENT, Graph
 from medsynth_cli.text.matching import FUNCTION_WORDS, PLACEHOLDERS
 from medsynth_cli.text.modifiers import SEVERITIES, SIDES
-from medsynth_cli.text.vocabulary import PATHOLOGY, WORD, Vocabulary
+from medsynth_cli.text.vocabulary import WORD, Vocabulary
 
 MOST_PHRASES = 100_000
 """Phrases that are remembered at once, of either sort."""
@@ -40,8 +40,8 @@ class Tally:
         sides: key -> side -> reports in which it is present there.
         severities: key -> severity -> reports in which it is present so.
         located: key of a pathology -> key of an anatomy -> reports in which it is present there.
-        together: pair of keys of pathologies, in order -> reports in which both are present.
-        findings: number of pathologies that are present -> reports.
+        together: pair of keys of pathologies, in order -> reports in which both are present; without the lexicon.
+        findings: number of pathologies that are present -> reports; without the lexicon.
         forms: key -> how it is written, without sides and degrees -> reports.
         phrases: (words that no term has, ``anatomy`` or ``pathology``) -> reports.
     """
@@ -78,7 +78,7 @@ class Tally:
                 sided.add((entity.term, entity.side))
                 severe.add((entity.term, entity.severity))
             else:
-                seen.add((entity.term, ABSENT if entity.label == "OBS-DA" else UNCERTAIN))
+                seen.add((entity.term, ABSENT if entity.label == graphs.ABSENT else UNCERTAIN))
         for key, what in seen:
             if what == MENTIONED or key not in present:
                 self.documents[key][what] += 1
@@ -87,7 +87,7 @@ class Tally:
         _count(self.sides, sided)
         _count(self.severities, severe)
         _count(self.located, {(o.term, a.term) for o, a in graph.located() if o.meant and o.term and a.term})
-        ordered = sorted(key for key in present if vocabulary.terms[key].kind == PATHOLOGY)
+        ordered = sorted(present - vocabulary.lexicon)
         self.together.update((one, other) for i, one in enumerate(ordered) for other in ordered[i + 1 :])
         self.findings[len(ordered)] += 1
         self.forms.update(forms)

@@ -1,16 +1,16 @@
-"""Term sets: what an image should show. Written by hand, sampled, or derived from a data set's labels and boxes."""
+"""Term sets: what an image should show, from a phrase or from a data set's labels and boxes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.text import matching
-from medsynth_cli.text.modifiers import SEVERITIES, SEVERITY_NAMES, SIDE_NAMES, SIDES
+from medsynth_cli.text import matching, sampling
+from medsynth_cli.text.modifiers import SEVERITIES, SEVERITY_NAMES, SIDES
 from medsynth_cli.text.vocabulary import ANATOMY, PATHOLOGY, WORD, Term, Vocabulary, words
 
 BOX_IMAGE_PX = 256
@@ -63,42 +63,6 @@ def parse(text: str, vocabulary: Vocabulary) -> list[dict[str, Any]]:
     return findings
 
 
-def sample(
-    vocabulary: Vocabulary,
-    count: int,
-    seed: int,
-    view: str | None = None,
-    sex: str | None = None,
-    age: float | None = None,
-) -> Iterator[dict[str, Any]]:
-    """Random term sets: some normal, else one to three findings where they plausibly sit, and some absences.
-
-    Args:
-        vocabulary: the terms to draw from; those with a label are drawn four times in five.
-        count: number of records, ids ``terms-<seed>-0000`` ...
-        seed: seed of the draws; record *i* depends on (seed, i) alone.
-        view: the same for all; None draws one.
-        sex: ``M`` or ``F``; None draws one.
-        age: years; None draws one of 18 to 90.
-
-    Yields:
-        ``terms`` records.
-    """
-    for number in range(count):
-        random = np.random.default_rng([seed, number])
-        findings = _draw_findings(vocabulary, random)
-        yield {
-            "kind": "terms",
-            "id": f"terms-{seed}-{number:04d}",
-            "modality": vocabulary.modality,
-            "findings": findings,
-            "labels": vocabulary.labels_of(findings),
-            "view": _choice(random, vocabulary.views) if view is None and vocabulary.views else view,
-            "sex": _choice(random, ("M", "F")) if sex is None else sex,
-            "age": int(random.integers(18, 91)) if age is None else age,
-        }
-
-
 def from_metadata(meta: Mapping[str, Any], vocabulary: Vocabulary, random: np.random.Generator) -> dict[str, Any]:
     """The term set of one image of a data set.
 
@@ -125,7 +89,7 @@ def from_metadata(meta: Mapping[str, Any], vocabulary: Vocabulary, random: np.ra
         boxes = [box["xywh"] for box in meta.get("boxes") or [] if words(box["label"]) == words(label)]
         findings.append(_from_boxes(term, boxes))
     if not findings and random.random() < 0.5:
-        findings = _absences(vocabulary, [], int(random.integers(1, 4)), random)
+        findings = sampling.absences(vocabulary, [], int(random.integers(1, 4)), random)
     return {
         "kind": "terms",
         "id": str(meta["id"]),
@@ -177,47 +141,6 @@ def _refuse_contradictions(findings: list[dict[str, Any]]) -> None:
                 raise MedsynthError(f"{absent['term']} is asked for and denied", "leave one of the two out")
 
 
-def _draw_findings(vocabulary: Vocabulary, random: np.random.Generator) -> list[dict[str, Any]]:
-    if random.random() < 0.25:
-        return _absences(vocabulary, [], int(random.integers(0, 3)), random)
-    pathologies = vocabulary.of_kind(PATHOLOGY)
-    labelled = [term for term in pathologies if term.label] or pathologies
-    chosen = list[Term]()
-    for _ in range(int(random.integers(1, 4))):
-        pool = labelled if random.random() < 0.8 else pathologies
-        term = pool[int(random.integers(len(pool)))]
-        if not any(set(term.groups) & set(other.groups) or term is other for other in chosen):
-            chosen.append(term)
-    findings = [_draw_finding(term, vocabulary, random) for term in chosen]
-    return findings + _absences(vocabulary, chosen, int(random.integers(0, 3)), random)
-
-
-def _draw_finding(term: Term, vocabulary: Vocabulary, random: np.random.Generator) -> dict[str, Any]:
-    anatomy = _choice(random, term.anatomy) if term.anatomy and random.random() < 0.7 else None
-    side = None
-    if term.sided and (anatomy is None or vocabulary.terms[anatomy].sided):
-        side = str(random.choice(SIDE_NAMES, p=(0.4, 0.4, 0.2)))
-    return {
-        "term": term.key,
-        "anatomy": anatomy,
-        "side": side,
-        "severity": None if random.random() < 0.3 else _choice(random, SEVERITY_NAMES),
-        "present": True,
-    }
-
-
-def _absences(
-    vocabulary: Vocabulary, present: Sequence[Term], count: int, random: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Up to ``count`` common findings that nothing present resembles, as absent."""
-    groups = {group for term in present for group in term.groups}
-    pool = [term for term in vocabulary.of_kind(PATHOLOGY) if term.common and not groups & set(term.groups)]
-    order = random.permutation(len(pool))[:count]
-    return [
-        {"term": pool[i].key, "anatomy": None, "side": None, "severity": None, "present": False} for i in sorted(order)
-    ]
-
-
 def _from_boxes(term: Term, boxes: Sequence[Sequence[float]]) -> dict[str, Any]:
     finding: dict[str, Any] = {
         "term": term.key, "anatomy": None, "side": None, "severity": None, "present": True,
@@ -252,7 +175,3 @@ def _zone_of_boxes(boxes: Sequence[Sequence[float]], term: Term) -> str | None:
         areas[zone] = areas.get(zone, 0.0) + width * height
     zone = max(areas, key=lambda key: areas[key])
     return zone if zone in term.anatomy and areas[zone] >= ONE_ZONE * sum(areas.values()) else None
-
-
-def _choice(random: np.random.Generator, items: Sequence[str]) -> str:
-    return items[int(random.integers(len(items)))]

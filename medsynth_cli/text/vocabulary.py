@@ -34,7 +34,11 @@ _OPTIONAL: dict[str, dict[str, type]] = {
 }
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _IRREGULAR = {
-    "bullae": "bulla", "hila": "hilum", "sulci": "sulcus", "bronchi": "bronchus", "apices": "apex",
+    "bullae": "bulla",
+    "hila": "hilum",
+    "sulci": "sulcus",
+    "bronchi": "bronchus",
+    "apices": "apex",
     "granulomata": "granuloma",
 }
 

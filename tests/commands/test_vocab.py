@@ -98,7 +98,7 @@ def test_sample_with_options_and_config(tmp_path: Path) -> None:
         (["--view", "XX"], "unknown view 'XX' (known: PA, AP, LATERAL)"),
         (["--sex", "X"], "unknown sex 'X'"),
         (["-n", "0"], "'--count': Input should be greater than or equal to 1"),
-        (["--age", "200"], "'--age': Input should be less than or equal to 130"),
+        (["--age", "200"], "age '200': not between 0 and 130"),
         (["--seed", "-1"], "'--seed': Input should be greater than or equal to 0"),
     ],
 )

@@ -26,7 +26,7 @@ BATCH = 64
 
 
 class Negspacy:
-    """Reads with spaCy's `PhraseMatcher` and one `negspacy.Negex` for each of negation, doubt, history and experiencer."""
+    """Reads with spaCy's `PhraseMatcher`, and a `negspacy.Negex` each for negation, doubt, history and experiencer."""
 
     name = "negspacy"
     parallel = True
@@ -96,7 +96,8 @@ class Negspacy:
 
         _register()
         nlp = spacy.blank("en")
-        nlp.vocab.lex_attr_getters[NORM] = lambda text: singular(text.lower())
+        getters: Any = nlp.vocab.lex_attr_getters  # type: ignore[attr-defined]
+        getters[NORM] = lambda text: singular(text.lower())
         nlp.add_pipe("sentencizer", config={"punct_chars": [".", "!", "?", ";"]})
         nlp.add_pipe("medsynth_terms", config={"phrases": _phrases(self._vocabulary)})
         for extension, kind in KINDS.items():

@@ -18,7 +18,16 @@ from medsynth_cli.text.entities import SECTIONS
 from medsynth_cli.text.extractors import linking
 from medsynth_cli.text.extractors.linking import Span
 from medsynth_cli.text.graphs import (
-    ABSENT, ANATOMY_PRESENT, LABELS, LOCATED_AT, MODIFIES, PRESENT, SUGGESTIVE_OF, UNCERTAIN, Graph, Relation,
+    ABSENT,
+    ANATOMY_PRESENT,
+    LABELS,
+    LOCATED_AT,
+    MODIFIES,
+    PRESENT,
+    SUGGESTIVE_OF,
+    UNCERTAIN,
+    Graph,
+    Relation,
 )  # fmt: skip
 from medsynth_cli.text.vocabulary import Vocabulary
 
@@ -70,7 +79,9 @@ class RadGraph:
         for number, (i, section, text) in enumerate(texts):
             answer = answers.get(str(number))
             if answer is None:
-                raise MedsynthError(f"extractor {self.name} gave no answer for a {section} section", "--debug shows why")
+                raise MedsynthError(
+                    f"extractor {self.name} gave no answer for a {section} section", "--debug shows why"
+                )
             self._add(graphs[i], answer, text, section)
         return graphs
 

@@ -13,8 +13,8 @@ import yaml
 
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.text import draws, vocabulary
-from medsynth_cli.text.providers import Draft
 from medsynth_cli.text.modifiers import SEVERITY_NAMES
+from medsynth_cli.text.providers import Draft
 from medsynth_cli.text.vocabulary import PATHOLOGY, Term
 
 GRAMMAR = "grammar.yaml"
