@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -69,7 +69,8 @@ def rows(tally: Tally, base: Vocabulary, thresholds: Thresholds) -> list[Row]:
     it, likeliest first.
     """
     least = max(thresholds.reports, thresholds.share * tally.reports)
-    known = [_known(term, tally, base, thresholds, least) for term in base.terms.values()]
+    forms = _forms(tally, thresholds.reports)
+    known = [_known(term, tally, base, forms[term.key], thresholds, least) for term in base.terms.values()]
     needed = _needed([row.term for row in known if row.decision == KEEP], base)
     known = [
         replace(row, decision=KEEP, note="a kept term sits in it")
@@ -132,15 +133,28 @@ def statistics(tally: Tally, found: Iterable[Row], thresholds: Thresholds) -> di
     }  # fmt: skip
 
 
-def _known(term: Term, tally: Tally, base: Vocabulary, thresholds: Thresholds, least: float) -> Row:
+def _known(
+    term: Term, tally: Tally, base: Vocabulary, forms: Counter[str], thresholds: Thresholds, least: float
+) -> Row:
     counts = _counts(tally, term.key, term.kind)
-    forms = Counter({form: n for (key, form), n in tally.forms.items() if key == term.key and n >= thresholds.reports})
     changed = replace(term, synonyms=_synonyms(term, forms, base), anatomy=_places(term, tally, base, thresholds))
     if term.kind == PATHOLOGY:
         changed = replace(changed, common=counts[ABSENT] >= max(_COMMONLY_DENIED * tally.reports, least))
     enough = counts[MENTIONED] >= least
     note = "" if enough else "too few reports mention it"
     return Row(KEEP if enough else DROP, changed, counts, lexicon=term.key in base.lexicon, note=note)
+
+
+def _forms(tally: Tally, least: int) -> defaultdict[str, Counter[str]]:
+    """How each term is written; what stands for two terms is left out."""
+    owners = defaultdict[tuple[str, ...], set[str]](set)
+    for key, form in tally.forms:
+        owners[plain(words(form))].add(key)
+    found = defaultdict[str, Counter[str]](Counter)
+    for (key, form), count in tally.forms.items():
+        if count >= least and len(owners[plain(words(form))]) == 1:
+            found[key][form] = count
+    return found
 
 
 def _counts(tally: Tally, key: str, kind: str) -> dict[str, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 SIDES = {
     **dict.fromkeys(("left", "lt", "leftward", "l", "leftsided"), "left"),
     **dict.fromkeys(("right", "rt", "rightward", "r", "rightsided"), "right"),
+    **dict.fromkeys(("levoscoliosis", "levocurvature", "levo", "levorotoscoliosis", "levoconvex"), "left"),
+    **dict.fromkeys(("dextroscoliosis", "dextrocurvature", "dextro", "dextrorotoscoliosis", "dextroconvex"), "right"),
     **dict.fromkeys(("bilateral", "bilaterally", "both", "bibasilar", "bibasal", "biapical"), "bilateral"),
 }
 SIDE_NAMES = ("left", "right", "bilateral")

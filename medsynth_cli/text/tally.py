@@ -21,6 +21,8 @@ MOST_PHRASES = 100_000
 """Phrases that are remembered at once, of either sort."""
 PRESENT, ABSENT, UNCERTAIN, MENTIONED = "present", "absent", "uncertain", "mentioned"
 
+_UNSIDED = FUNCTION_WORDS | PLACEHOLDERS | SEVERITIES.keys()
+
 Counts = Counter[Any]
 
 
@@ -69,7 +71,7 @@ class Tally:
             if entity.term is None:
                 continue
             self.mentions[entity.term] += 1
-            forms.add((entity.term, _form(entity.text)))
+            forms.add((entity.term, _form(entity.text, vocabulary.terms[entity.term].sided)))
             seen.add((entity.term, MENTIONED))
             if entity.label == ANATOMY_PRESENT:
                 continue
@@ -120,7 +122,7 @@ def _count(counters: defaultdict[str, Counts], pairs: Iterable[tuple[str, Any]])
             counters[key][value] += 1
 
 
-def _form(text: str) -> str:
-    """How a term is written, without what says where and how much."""
-    left_out = FUNCTION_WORDS | PLACEHOLDERS | SIDES.keys() | SEVERITIES.keys()
+def _form(text: str, sided: bool) -> str:
+    """How a term is written, without what says how much and, for one that has sides, where ("left atrium" has none)."""
+    left_out = _UNSIDED | SIDES.keys() if sided else _UNSIDED
     return " ".join(word for word in WORD.findall(text.lower()) if word not in left_out)

@@ -3,8 +3,8 @@
 Chapman et al., J Biomed Inform 34:301-310, 2001 (negation); Harkema et al., J Biomed Inform 42:839-851, 2009
 (history and experiencer). What a kind does is in its name: ``no`` denies, ``probable`` and ``possible`` doubt, ``past``
 is history, ``other`` is another person; ``before`` acts on what follows, ``whole`` on all of a list that follows,
-``after`` on what precedes, ``list`` on all of a list that precedes. A pseudo-trigger does nothing, and a terminator ends
-every scope.
+``after`` on what precedes, ``list`` on all of a list that precedes. A pseudo-trigger does nothing, and a terminator
+ends every scope.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ PHRASES = {
         suspicion for|questionable|question of|question|concern for|concerning for|worrisome for|cannot exclude|
         can not exclude|cannot rule out|can not rule out|could not exclude|not exclude|not rule out|rule out|perhaps|
         equivocal|unclear whether|raises the question of|potentially|potential|
-        evaluation for|evaluation of|evaluate for|assessment for|assess for|exclude|excluding|correlate for|correlate clinically for|clinically for|concern of|
+        evaluation for|evaluation of|evaluate for|assessment for|assess for|exclude|
+        excluding|correlate for|correlate clinically for|clinically for|concern of|
         sensitive for|sensitive in detecting|to identify|in detecting|predisposes to|if|such as|may be due to|
         may be secondary to|may be related to|maybe due to|could be due to|could be secondary to|could be related to|
         might be due to|might be secondary to""",
