@@ -171,7 +171,8 @@ def heading_lines() -> Iterator[str]:
     """What this page is."""
     yield "# Vocabulary"
     yield ""
-    yield "What the extractor `rules` reads in the 3,319 Indiana University reports, against their expert MeSH indexing."
+    yield "What the extractor `rules` reads in the 3,319 Indiana University reports, against their expert MeSH"
+    yield "indexing."
     yield f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, no GPU."
     yield "`python benchmarks/vocab.py` measures it again. No text of these reports is in this repository."
     yield ""
@@ -264,9 +265,8 @@ def coverage_lines(rows: Sequence[dict], graphs: Sequence[Graph], built: vocabul
     share = sum(term is not None for term in found.values()) / len(found)
     yield from ("", "## Headings in the built vocabulary", "")
     yield f"Of the {len(wanted)} headings with at least {FREQUENT} reports, {share:.0%} have a term or synonym in the"
-    yield "vocabulary that `medsynth vocab build` makes of the reports; the list decides by words, and is lenient where a"
-    yield "term is wider than the heading. *Read in*, which is stricter: the share of the heading's reports that mention"
-    yield "the term. Low where MeSH names a place (costophrenic angle) whose abnormality is the term."
+    yield "vocabulary that `medsynth vocab build` makes of the reports. That goes by words, and is lenient where a term"
+    yield "is wider than the heading. *Read in* is stricter: the share of the heading's reports that mention the term. Low where MeSH names a place (costophrenic angle) whose abnormality is the term."
     yield from ("", "| heading | reports | term | read in |", "|---|---:|---|---:|")
     for heading in wanted:
         term = found[heading]

@@ -1,8 +1,8 @@
 """On which side each mention of a sentence is.
 
-Sides come from modifiers in the same noun phrase, then from what follows ("in the right lower lobe"), then from a finding
-that it is joined to or explains ("left basilar opacity, likely scarring or atelectasis"), then from what precedes in the
-clause ("the left base shows ..."). A place in the plural is on both sides ("in the lung bases").
+Sides come from modifiers in the same noun phrase, then from what follows ("in the right lower lobe"), then from a
+finding that it is joined to or explains ("left basilar opacity, likely scarring or atelectasis"), then from what
+precedes in the clause ("the left base shows ..."). A place in the plural is on both sides ("in the lung bases").
 """
 
 from __future__ import annotations

@@ -14,6 +14,9 @@ from medsynth_cli.text.extractors.linking import Span
 from medsynth_cli.text.graphs import LABELS, Graph
 from medsynth_cli.text.vocabulary import Vocabulary
 
+PREFIXES = ("B-", "I-", "E-", "S-", "L-", "U-")
+"""Of the IOB, IOBES and BILOU schemes."""
+
 
 class TokenClassifier:
     """Reads with a model whose labels are those of RadGraph, with ``B-``, ``I-`` and the like before them or not."""
@@ -54,9 +57,21 @@ class TokenClassifier:
             linking.add(graphs[i], text, section, self._spans(found), self._vocabulary)
         return graphs
 
-    def _spans(self, found: list[dict[str, Any]]) -> list[Span]:
-        rows = ((int(row["start"]), int(row["end"]), self._meanings[row["entity_group"]]) for row in found)
-        return [Span(start, end, label) for start, end, label in rows if label]
+    def _spans(self, tokens: list[dict[str, Any]]) -> list[Span]:
+        """Neighbouring tokens of one label as one span.
+
+        Not left to the pipeline, which takes everything before a hyphen for a prefix, and so OBS-DP for ANAT-DP.
+        """
+        spans = list[Span]()
+        for token in tokens:
+            start, end, label = int(token["start"]), int(token["end"]), self._meanings[_plain(token["entity"])]
+            last = spans[-1] if spans else None
+            new_word = last is None or start > last.end
+            if last is not None and last.label == label and start <= last.end + 1 and not (_begins(token) and new_word):
+                spans[-1] = Span(last.start, end, label)
+            elif label:
+                spans.append(Span(start, end, label))
+        return spans
 
     @functools.cached_property
     def _classify(self) -> Any:
@@ -64,7 +79,7 @@ class TokenClassifier:
 
         try:
             found = pipeline(
-                "token-classification", model=self._model, device=self._options.device, aggregation_strategy="simple"
+                "token-classification", model=self._model, device=self._options.device, aggregation_strategy="none"
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise MedsynthError(
@@ -79,7 +94,7 @@ class TokenClassifier:
         pairs = [pair.partition("=") for pair in self._options.labels.split(",") if pair.strip()]
         given = {name.strip(): label.strip() for name, _, label in pairs}
         names = {str(name) for name in self._classify.model.config.id2label.values()}
-        plain = {name[2:] if name[:2] in ("B-", "I-", "E-", "S-", "L-", "U-") else name for name in names}
+        plain = {_plain(name) for name in names}
         meanings = {name: given.get(name, "" if name == "O" else name) for name in plain}
         wrong = sorted(name for name, label in meanings.items() if label and label not in LABELS)
         wrong += sorted(given.keys() - plain)
@@ -89,3 +104,12 @@ class TokenClassifier:
                 f"the model has {', '.join(sorted(plain))}; say what they mean by --set labels=NAME={LABELS[1]},...",
             )
         return meanings
+
+
+def _plain(label: str) -> str:
+    """A label without what says where in a span its token is."""
+    return label[2:] if label[:2] in PREFIXES else label
+
+
+def _begins(token: Mapping[str, Any]) -> bool:
+    return str(token["entity"])[:2] in ("B-", "S-", "U-")
