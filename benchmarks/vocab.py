@@ -266,7 +266,8 @@ def coverage_lines(rows: Sequence[dict], graphs: Sequence[Graph], built: vocabul
     yield from ("", "## Headings in the built vocabulary", "")
     yield f"Of the {len(wanted)} headings with at least {FREQUENT} reports, {share:.0%} have a term or synonym in the"
     yield "vocabulary that `medsynth vocab build` makes of the reports. That goes by words, and is lenient where a term"
-    yield "is wider than the heading. *Read in* is stricter: the share of the heading's reports that mention the term. Low where MeSH names a place (costophrenic angle) whose abnormality is the term."
+    yield "is wider than the heading. *Read in* is stricter: the share of the heading's reports that mention the term."
+    yield "It is low where MeSH names a place (costophrenic angle) whose abnormality is another term."
     yield from ("", "| heading | reports | term | read in |", "|---|---:|---|---:|")
     for heading in wanted:
         term = found[heading]

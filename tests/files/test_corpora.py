@@ -27,7 +27,8 @@ TEXT = """                                 FINAL REPORT
  IMPRESSION:  Cardiomegaly.
 """
 XML = """<?xml version="1.0"?><eCitation><uId id="CXR7"/><MedlineCitation><Article><Abstract>
-<AbstractText Label="INDICATION">Cough</AbstractText><AbstractText Label="FINDINGS">The heart is enlarged.</AbstractText>
+<AbstractText Label="INDICATION">Cough</AbstractText>
+<AbstractText Label="FINDINGS">The heart is enlarged.</AbstractText>
 <AbstractText Label="IMPRESSION">Cardiomegaly.</AbstractText></Abstract></Article></MedlineCitation></eCitation>"""
 
 

@@ -41,7 +41,8 @@ def rules() -> extractors.Extractor:
 def test_the_scheme(rules: extractors.Extractor) -> None:
     graph = read(rules, "Mild left basilar opacity, which may represent pneumonia. No effusion.", "Probable mass.")
     assert labels(graph) == {
-        "lung_base": "ANAT-DP", "opacity": "OBS-DP", "pneumonia": "OBS-U", "pleural_effusion": "OBS-DA", "mass": "OBS-U",
+        "lung_base": "ANAT-DP", "opacity": "OBS-DP", "pneumonia": "OBS-U", "pleural_effusion": "OBS-DA",
+        "mass": "OBS-U",
     }  # fmt: skip
     named = [(r.kind, graph.entities[r.source].text, graph.entities[r.target].text) for r in graph.relations]
     assert ("located_at", "opacity", "basilar") in named

@@ -96,8 +96,8 @@ class Negspacy:
 
         _register()
         nlp = spacy.blank("en")
-        getters: Any = nlp.vocab.lex_attr_getters  # type: ignore[attr-defined]
-        getters[NORM] = lambda text: singular(text.lower())
+        words: Any = nlp.vocab
+        words.lex_attr_getters[NORM] = lambda text: singular(text.lower())
         nlp.add_pipe("sentencizer", config={"punct_chars": [".", "!", "?", ";"]})
         nlp.add_pipe("medsynth_terms", config={"phrases": _phrases(self._vocabulary)})
         for extension, kind in KINDS.items():
