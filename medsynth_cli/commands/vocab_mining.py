@@ -73,7 +73,7 @@ def build(
     rows = mining.rows(tally, vocabulary.load(folder, lexicon=True), thresholds)
     kept = mining.kept(rows)
     review.save(out, kept, folder)
-    review.write(out / review.REVIEW, rows)
+    review.write(out / review.REVIEW, rows, min_reports)
     source = {"extractor": extractor, "settings": pairs(set_), "modality": folder.name}
     review.write_statistics(out, source | mining.statistics(tally, kept, thresholds))
     progress.console().print(review.summary(rows, tally, out), markup=False)

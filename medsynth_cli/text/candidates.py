@@ -6,6 +6,7 @@ sentence (names, above all) are never part of one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from medsynth_cli.text import entities
@@ -49,6 +50,8 @@ _COMMON = """
     visualized was well were when where whether which while widely will with within without would year years you
 """
 """Words of English and of reporting that name neither anatomy nor a finding."""
+_BLANK = re.compile(r"\[\*\*.*?\*\*\]", re.DOTALL)
+"""What de-identification leaves of a name in MIMIC; a word of its kind may stand in it."""
 _TRIGGER_WORDS = frozenset(word for phrases in PHRASES.values() for word in phrases.replace("|", " ").split())
 _SKIPPED = frozenset(_COMMON.split()) | _TRIGGER_WORDS | PLACEHOLDERS | SIDES.keys() | SEVERITIES.keys()
 
@@ -59,6 +62,7 @@ def phrases(report: Mapping[str, str], graph: Graph, vocabulary: Vocabulary) -> 
     for section in entities.SECTIONS:
         text = report.get(section) or ""
         taken = {at for e in graph.entities if e.section == section and e.term for at in range(e.start, e.end)}
+        taken |= {at for blank in _BLANK.finditer(text) for at in range(*blank.span())}
         for sentence in entities.sentences(text):
             for words, before in _runs(sentence, text, taken):
                 kind = ANATOMY if before in _PLACES else PATHOLOGY

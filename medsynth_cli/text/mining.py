@@ -102,7 +102,7 @@ def kept(decided: Iterable[Row]) -> list[Row]:
 def statistics(tally: Tally, found: Iterable[Row], thresholds: Thresholds) -> dict[str, Any]:
     """Frequencies, places, sides, severities and co-occurrence of terms, as JSON values.
 
-    Counts below ``thresholds.reports`` are left out, so that none describes few patients.
+    Counts from 1 to below ``thresholds.reports`` are left out, so that none describes few patients.
     """
     least, keys = thresholds.reports, {row.term.key: row.term.kind for row in found}
 
@@ -114,23 +114,32 @@ def statistics(tally: Tally, found: Iterable[Row], thresholds: Thresholds) -> di
     for (one, other), count in sorted(tally.together.items()):
         if count >= least and one in keys and other in keys:
             together.setdefault(one, {})[other] = count
+    entries = dict[str, dict[str, Any]]()
+    for key, kind in keys.items():
+        counts = _counts(tally, key, kind) | {"mentions": tally.mentions[key]}
+        entries[key] = {"kind": kind} | {what: n for what, n in counts.items() if not 0 < n < least}
+        if kind == PATHOLOGY:
+            entries[key] |= {"sides": frequent(tally.sides[key]), "severities": frequent(tally.severities[key])}
+    located = {key: {a: n for a, n in frequent(tally.located[key]).items() if a in keys} for key in keys}
     return {
         "reports": tally.reports,
         "empty": tally.empty,
         "thresholds": {"reports": least, "share": thresholds.share},
-        "findings": {str(number): tally.findings[number] for number in sorted(tally.findings)},
-        "terms": {
-            key: {"kind": kind, "mentions": tally.mentions[key]} | _counts(tally, key, kind)
-            | {"sides": frequent(tally.sides[key]), "severities": frequent(tally.severities[key])}
-            for key, kind in keys.items()
-        },
-        "located": {
-            key: places
-            for key in keys
-            if (places := {a: n for a, n in frequent(tally.located[key]).items() if a in keys})
-        },
+        "findings": _histogram(tally.findings, least),
+        "terms": entries,
+        "located": {key: places for key, places in located.items() if places},
         "together": together,
-    }  # fmt: skip
+    }
+
+
+def _histogram(counts: Mapping[int, int], least: int) -> dict[str, int]:
+    """Number of findings -> reports, the rare high numbers counted as the highest that is frequent."""
+    found, carried = dict[str, int](), 0
+    for number in sorted(counts, reverse=True):
+        carried += counts[number]
+        if carried >= least:
+            found[str(number)], carried = carried, 0
+    return dict(reversed(found.items()))
 
 
 def _known(

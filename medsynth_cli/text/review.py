@@ -34,8 +34,8 @@ FILES = {ANATOMY: f"{ANATOMY}.yaml", PATHOLOGY: f"{PATHOLOGY}.yaml", "lexicon": 
 _LIST = "; "
 
 
-def write(path: Path, found: Iterable[Row]) -> None:
-    """Write rows for review; spreadsheet programs read them as they are."""
+def write(path: Path, found: Iterable[Row], least: int) -> None:
+    """Write rows for review, as spreadsheet programs read them; counts from 1 to below ``least`` are hidden."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -58,7 +58,8 @@ def write(path: Path, found: Iterable[Row]) -> None:
             "common": "yes" if term.common else "no",
             "note": row.note,
         }
-        writer.writerow(fields | {what: row.counts.get(what, "") for what in (MENTIONED, PRESENT, ABSENT, UNCERTAIN)})
+        counts = {what: n if not 0 < n < least else f"<{least}" for what, n in row.counts.items()}
+        writer.writerow(fields | counts)
     atomic.write_text(path, text.getvalue())
 
 

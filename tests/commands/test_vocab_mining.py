@@ -20,7 +20,7 @@ Run = Callable[..., Any]
 REPORTS = {
     "Small left pleural effusion. The heart is enlarged. No pneumothorax.": 12,
     "Right basilar atelectasis and cardiomegaly. No pneumothorax or effusion.": 9,
-    "The lungs are clear. No effusion. Seen with XXXX XXXX and ___ and [** Hospital **].": 30,
+    "The lungs are clear. No effusion. Seen with XXXX XXXX and ___ and [** first name **].": 30,
     "Fluffy glorps are seen in the right lower lobe. Read by Doctor Wimpole.": 8,
     "Tracheal wobble.": 2,
 }
@@ -87,7 +87,7 @@ def test_build_counts(built: Path) -> None:
 def test_blanks_names_and_rare_words_are_in_no_file(built: Path) -> None:
     text = "".join(path.read_text().lower() for path in built.iterdir() if path.name in WRITTEN)
     assert "glorp" in text
-    for word in ("xxxx", "hospital", "___", "wimpole", "wobble"):
+    for word in ("xxxx", "first name", "___", "wimpole", "wobble"):
         assert word not in text
 
 
@@ -199,3 +199,16 @@ def test_stdin_and_thresholds(run: Run, corpus: Path, tmp_path: Path) -> None:
     assert "pleural_effusion" in terms
     assert "atelectasis" not in terms
     assert {row["decision"] for row in rows(out).values()} == {"keep", "drop"}
+
+
+def test_counts_of_few_patients_are_hidden(run: Run, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    assert run("vocab", "build", corpus, "-o", out, "--min-reports", 11).code == 0
+    found = json.loads((out / "statistics.json").read_text())
+    effusion = found["terms"]["pleural_effusion"]
+    assert (effusion["present"], effusion["uncertain"]) == (12, 0)
+    assert found["terms"]["cardiomegaly"]["mentions"] == 21
+    assert "located" in found
+    assert found["located"] == {}
+    assert found["findings"] == {"0": 40, "2": 21}
+    assert rows(out)["atelectasis"]["mentioned"] == "<11"
