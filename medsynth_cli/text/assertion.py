@@ -88,14 +88,11 @@ def _find(words: list[str], found: list[Mention]) -> list[Trigger]:
     known = triggers.table()
     acting, at = list[Trigger](), 0
     while at < len(words):
-        candidates = known.get(words[at])
-        if candidates is not None and at not in inside:
-            best = max((t for t in candidates if tuple(words[at : at + len(t)]) == t), key=len, default=())
-            if best:
-                acting.append((at, at + len(best), candidates[best]))
-                at += len(best)
-                continue
-        at += 1
+        candidates = known.get(words[at]) if at not in inside else None
+        size, kinds = next(((len(t), k) for t, k in candidates or () if words[at : at + len(t)] == t), (1, ""))
+        if kinds:
+            acting.append((at, at + size, kinds))
+        at += size
     return acting
 
 

@@ -6,6 +6,7 @@ sentence (names, above all) are never part of one.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 
@@ -78,10 +79,9 @@ def _runs(sentence: entities.Sentence, text: str, taken: set[int]) -> Iterator[t
     """Runs of words that may be phrases, and the last word before each that is no article."""
     run, before = list[str](), ""
     for at, (word, (start, _)) in enumerate(zip(sentence.words, sentence.spans, strict=True)):
-        one = singular(word)
-        usable = word.isalpha() and len(word) > 2 and not {word, one} & _SKIPPED and start not in taken
-        if usable and not (at and text[start].isupper()):
-            run.append(one)
+        content = _content(word)
+        if content and start not in taken and not (at and text[start].isupper()):
+            run.append(content)
             continue
         if run and start not in taken:  # an adjective before a known term is part of no new one
             yield run, before
@@ -90,3 +90,10 @@ def _runs(sentence: entities.Sentence, text: str, taken: set[int]) -> Iterator[t
             before = word
     if run:
         yield run, before
+
+
+@functools.lru_cache(maxsize=50_000)
+def _content(word: str) -> str:
+    """The singular of a word that may be part of a term; empty for any other."""
+    one = singular(word)
+    return one if word.isalpha() and len(word) > 2 and word not in _SKIPPED and one not in _SKIPPED else ""

@@ -76,12 +76,14 @@ def phrases(kind: str) -> list[str]:
 
 
 @functools.cache
-def table() -> dict[str, dict[tuple[str, ...], str]]:
-    """First word -> {words of a trigger: what it does, several with spaces between}."""
-    found = dict[str, dict[tuple[str, ...], str]]()
+def table() -> dict[str, list[tuple[list[str], str]]]:
+    """First word -> triggers that begin with it, the longest first: words, and what they do (several with spaces)."""
+    kinds = dict[tuple[str, ...], str]()
     for kind in PHRASES:
         for phrase in phrases(kind):
-            key = tuple(phrase.replace("/", " / ").split())
-            known = found.setdefault(key[0], {})
-            known[key] = f"{known[key]} {kind}" if key in known else kind
+            words = tuple(phrase.replace("/", " / ").split())
+            kinds[words] = f"{kinds[words]} {kind}" if words in kinds else kind
+    found = dict[str, list[tuple[list[str], str]]]()
+    for words in sorted(kinds, key=len, reverse=True):
+        found.setdefault(words[0], []).append((list(words), kinds[words]))
     return found
