@@ -18,7 +18,7 @@ PLACEHOLDERS = frozenset(("xxxx", "xxx", "xx", "deid", "phi", "redacted"))
 """What de-identification leaves in place of a word, in lower case; ``___`` and ``[** **]`` hold no word at all."""
 FUNCTION_WORDS = frozenset(("a", "an", "the", "is", "are", "was", "were"))
 """Words that phrases are compared without."""
-_BETWEEN = (
+BETWEEN = (
     FUNCTION_WORDS
     | PLACEHOLDERS
     | SIDES.keys()
@@ -101,7 +101,7 @@ def _may_interrupt(words: list[str], at: int) -> bool:
     """Whether a word may stand inside a phrase; the sides of the heart's chambers are names, not sides."""
     if words[at] in SIDES and at + 1 < len(words) and words[at + 1] in NO_SIDE:
         return False
-    return words[at] in _BETWEEN or words[at] == _DENIAL
+    return words[at] in BETWEEN or words[at] == _DENIAL
 
 
 def _refine(words: list[str], found: list[Mention], place: int, root: dict[str, _Node]) -> None:

@@ -20,6 +20,8 @@ _COMMONLY_DENIED = 0.05
 """Share of the reports that deny a finding from which on it is `Term.common`."""
 _SIDED = 0.05
 """Share of the reports with a new finding that must give its side for it to have sides."""
+_PLACED = 0.03
+"""Share of the reports with a finding that must see it in a place for that to be one of its places."""
 _INSIDE = 0.8
 """A phrase that this share of the time is part of a longer one is left to that one."""
 
@@ -65,11 +67,10 @@ def rows(tally: Tally, base: Vocabulary, thresholds: Thresholds) -> list[Row]:
     """Every term of the base vocabulary, and frequent phrases that it lacks.
 
     A term is kept if enough reports mention it, and anatomy also if a kept pathology sits in it. Its synonyms are those
-    of the base and the ways in which the corpus writes it, frequent ones first; its anatomy is where the corpus sees
-    it, likeliest first.
+    of the base, frequent ones first; its anatomy is where the corpus sees it, likeliest first.
     """
     least = max(thresholds.reports, thresholds.share * tally.reports)
-    forms = _forms(tally, thresholds.reports)
+    forms = _forms(tally)
     known = [_known(term, tally, base, forms[term.key], thresholds, least) for term in base.terms.values()]
     needed = _needed([row.term for row in known if row.decision == KEEP], base)
     known = [
@@ -143,10 +144,10 @@ def _histogram(counts: Mapping[int, int], least: int) -> dict[str, int]:
 
 
 def _known(
-    term: Term, tally: Tally, base: Vocabulary, forms: Counter[str], thresholds: Thresholds, least: float
+    term: Term, tally: Tally, base: Vocabulary, forms: Mapping[str, int], thresholds: Thresholds, least: float
 ) -> Row:
     counts = _counts(tally, term.key, term.kind)
-    changed = replace(term, synonyms=_synonyms(term, forms, base), anatomy=_places(term, tally, base, thresholds))
+    changed = replace(term, synonyms=_synonyms(term, forms), anatomy=_places(term, tally, base, thresholds))
     if term.kind == PATHOLOGY:
         changed = replace(changed, common=counts[ABSENT] >= max(_COMMONLY_DENIED * tally.reports, least))
     enough = counts[MENTIONED] >= least
@@ -154,15 +155,11 @@ def _known(
     return Row(KEEP if enough else DROP, changed, counts, lexicon=term.key in base.lexicon, note=note)
 
 
-def _forms(tally: Tally, least: int) -> defaultdict[str, Counter[str]]:
-    """How each term is written; what stands for two terms is left out."""
-    owners = defaultdict[tuple[str, ...], set[str]](set)
-    for key, form in tally.forms:
-        owners[plain(words(form))].add(key)
-    found = defaultdict[str, Counter[str]](Counter)
+def _forms(tally: Tally) -> defaultdict[str, dict[str, int]]:
+    """How each term is written."""
+    found = defaultdict[str, dict[str, int]](dict)
     for (key, form), count in tally.forms.items():
-        if count >= least and len(owners[plain(words(form))]) == 1:
-            found[key][form] = count
+        found[key][form] = count
     return found
 
 
@@ -171,21 +168,18 @@ def _counts(tally: Tally, key: str, kind: str) -> dict[str, int]:
     return {what: tally.documents[key][what] for what in said}
 
 
-def _synonyms(term: Term, forms: Counter[str], base: Vocabulary) -> tuple[str, ...]:
-    """Those of the base, frequent ones first, and frequent forms that none of them covers."""
+def _synonyms(term: Term, forms: Mapping[str, int]) -> tuple[str, ...]:
+    """Those of the base, frequent ones first."""
     seen = Counter[tuple[str, ...]]()
     for form, count in forms.items():
         seen[plain(words(form))] += count
-    listed = sorted(term.synonyms, key=lambda phrase: -seen[plain(words(phrase))])
-    covered = {plain(words(phrase)) for phrase in term.phrases}
-    taken = {plain(phrase) for phrase in base.index}
-    new = (form for form, _ in forms.most_common() if plain(words(form)) not in covered | taken)
-    return (*listed, *_distinct(new, covered))
+    return tuple(sorted(term.synonyms, key=lambda phrase: -seen[plain(words(phrase))]))
 
 
 def _places(term: Term, tally: Tally, base: Vocabulary, thresholds: Thresholds) -> tuple[str, ...]:
     """Where a corpus sees a pathology, then where the base says that it may be."""
-    seen = [a for a, n in tally.located[term.key].most_common() if n >= thresholds.reports and a in base.terms]
+    least = max(thresholds.reports, _PLACED * tally.documents[term.key][PRESENT])
+    seen = [a for a, n in tally.located[term.key].most_common() if n >= least and a in base.terms]
     return tuple(dict.fromkeys((*seen, *term.anatomy)))
 
 

@@ -13,15 +13,15 @@ from typing import Any
 
 from medsynth_cli.text import candidates, graphs
 from medsynth_cli.text.graphs import ANATOMY_PRESENT, Graph
-from medsynth_cli.text.matching import FUNCTION_WORDS, PLACEHOLDERS
-from medsynth_cli.text.modifiers import SEVERITIES, SIDES
+from medsynth_cli.text.matching import BETWEEN
+from medsynth_cli.text.modifiers import SIDES
 from medsynth_cli.text.vocabulary import WORD, Vocabulary
 
 MOST_PHRASES = 100_000
 """Phrases that are remembered at once, of either sort."""
 PRESENT, ABSENT, UNCERTAIN, MENTIONED = "present", "absent", "uncertain", "mentioned"
 
-_UNSIDED = FUNCTION_WORDS | PLACEHOLDERS | SEVERITIES.keys()
+_UNSIDED = BETWEEN - SIDES.keys()
 
 Counts = Counter[Any]
 
@@ -123,6 +123,6 @@ def _count(counters: defaultdict[str, Counts], pairs: Iterable[tuple[str, Any]])
 
 
 def _form(text: str, sided: bool) -> str:
-    """How a term is written, without what says how much and, for one that has sides, where ("left atrium" has none)."""
-    left_out = _UNSIDED | SIDES.keys() if sided else _UNSIDED
+    """How a term is written, without what may interrupt it; sides belong to one that has none ("left atrium")."""
+    left_out = BETWEEN if sided else _UNSIDED
     return " ".join(word for word in WORD.findall(text.lower()) if word not in left_out)

@@ -212,3 +212,13 @@ def test_counts_of_few_patients_are_hidden(run: Run, corpus: Path, tmp_path: Pat
     assert found["located"] == {}
     assert found["findings"] == {"0": 40, "2": 21}
     assert rows(out)["atelectasis"]["mentioned"] == "<11"
+
+
+def test_denials_and_degrees_make_no_synonyms(run: Run, tmp_path: Path) -> None:
+    corpus, out = tmp_path / "c.jsonl", tmp_path / "site"
+    texts = ["The heart is not enlarged.", "Cardiac silhouette remains mildly enlarged.", "Left atrial enlargement."]
+    corpus.write_text("".join(json.dumps({"findings": text}) + "\n" for text in texts * 6))
+    assert run("vocab", "build", corpus, "-o", out).code == 0
+    kept, base = vocabulary.load(out).terms, vocabulary.load(modality.find("chest_xray")).terms
+    assert set(kept["cardiomegaly"].synonyms) == set(base["cardiomegaly"].synonyms)
+    assert set(kept["left_atrium"].synonyms) == set(base["left_atrium"].synonyms)
