@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from medsynth_cli.text import assertion, matching, sides
+from medsynth_cli.text import assertion, matching, phrases, sides
 from medsynth_cli.text.assertion import Assertion
 from medsynth_cli.text.matching import Mention
 from medsynth_cli.text.vocabulary import Term, Vocabulary
@@ -19,22 +18,21 @@ _STOPS = frozenset(";.!?\n")
 """Ends of sentences; a line break is one before an empty line or a list item."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
+class Sentence(NamedTuple):
     """The words of a sentence, in lower case, with inner punctuation; ``spans``: where each is in the text."""
 
     words: list[str]
     spans: list[tuple[int, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """A mention of a term, with what is said of it.
 
     Attributes:
         mention: the term, and its words.
         side: ``left``, ``right``, ``bilateral`` or None, of any term, also of those that have none by the vocabulary.
         says: whether it is denied, doubted, past, or of another person.
+        head: the first word of its noun phrase.
         start: where it begins, in code points of the text.
         end: where it ends.
     """
@@ -42,6 +40,7 @@ class Statement:
     mention: Mention
     side: str | None
     says: Assertion
+    head: int
     start: int
     end: int
 
@@ -86,8 +85,11 @@ def keywords(report: Mapping[str, str], vocabulary: Vocabulary) -> list[dict[str
 def sentences(text: str) -> Iterator[Sentence]:
     """The sentences of a text."""
     words, spans = list[str](), list[tuple[int, int]]()
-    for match in _TOKEN.finditer(text):
-        word = match.group().lower()
+    lower = text.lower()
+    if len(lower) != len(text):  # a capital may have a longer small letter; spans are those of the text
+        lower = "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
+    for match in _TOKEN.finditer(lower):
+        word = match.group()
         if word in _STOPS:
             if words:
                 yield Sentence(words, spans)
@@ -101,13 +103,16 @@ def sentences(text: str) -> Iterator[Sentence]:
 
 def statements(sentence: Sentence, text: str, vocabulary: Vocabulary) -> list[Statement]:
     """The mentions of a sentence, in reading order; ``text`` is what the sentence was cut from."""
-    words, spans = sentence.words, sentence.spans
-    found = matching.mentions(words, vocabulary)
-    if not found:
-        return []
-    says = assertion.read(words, found)
+    found = matching.mentions(sentence.words, vocabulary)
+    return compose(sentence, text, found, assertion.read(sentence.words, found)) if found else []
+
+
+def compose(sentence: Sentence, text: str, found: list[Mention], says: Iterable[Assertion]) -> list[Statement]:
+    """Mentions of a sentence with their sides, and with what is said of each, however it was found out."""
+    words, spans = sentence
+    heads = [phrases.head(words, found, index) for index in range(len(found))]
     after = [text[spans[mention.end - 1][1] : spans[-1][1]] for mention in found]
     return [
-        Statement(mention, side, said, spans[mention.start][0], spans[mention.end - 1][1])
-        for mention, side, said in zip(found, sides.read(words, found, after), says, strict=True)
+        Statement(mention, side, said, head, spans[mention.start][0], spans[mention.end - 1][1])
+        for mention, side, said, head in zip(found, sides.read(words, found, heads, after), says, heads, strict=True)
     ]

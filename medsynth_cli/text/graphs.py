@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from medsynth_cli.text import locations
 from medsynth_cli.text.entities import Sentence, Statement
 from medsynth_cli.text.matching import Mention
 from medsynth_cli.text.modifiers import SIDES
-from medsynth_cli.text.phrases import INTERPRETS, head
+from medsynth_cli.text.phrases import INTERPRETS
 from medsynth_cli.text.vocabulary import ANATOMY, PATHOLOGY
 
 ANATOMY_PRESENT, PRESENT, ABSENT, UNCERTAIN = "ANAT-DP", "OBS-DP", "OBS-DA", "OBS-U"
@@ -24,8 +25,7 @@ _Modifier = tuple[int, int, str]
 """Index of what is modified, of the modifying word, and the label of the word."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
+class Entity(NamedTuple):
     """A word or phrase that names anatomy, an observation, or a property of one.
 
     Attributes:
@@ -63,8 +63,7 @@ class Entity:
         return not self.past and (self.label == PRESENT or (self.label == UNCERTAIN and self.probable))
 
 
-@dataclass(frozen=True, slots=True)
-class Relation:
+class Relation(NamedTuple):
     """``entities[source]`` is located at, modifies or suggests ``entities[target]``; ``kind``: one of `RELATIONS`."""
 
     kind: str
@@ -98,10 +97,12 @@ class Graph:
         words, found = sentence.words, [statement.mention for statement in statements]
         base, modifiers = len(self.entities), list[_Modifier]()
         for index, statement in enumerate(statements):
-            severity = locations.severity(words, found, index) if statement.term.kind == PATHOLOGY else None
+            severity = (
+                locations.severity(words, found[index], statement.head) if statement.term.kind == PATHOLOGY else None
+            )
             self.entities.append(_entity(statement, text, section, severity[0] if severity else None))
-            modifiers += _modifiers(words, found, index, severity[1] if severity else None)
-        for index, places in enumerate(locations.sites(words, found)):
+            modifiers += _modifiers(words, found, index, statement.head, severity[1] if severity else None)
+        for index, places in enumerate(locations.sites(words, found, [statement.head for statement in statements])):
             self.relations += [Relation(LOCATED_AT, base + index, base + place) for place in places]
         for index in range(len(found) - 1):
             here, there = found[index], found[index + 1]
@@ -122,24 +123,27 @@ def _entity(statement: Statement, text: str, section: str, severity: str | None)
     doubted = says.probable or says.possible
     label = ABSENT if says.negated else UNCERTAIN if doubted else PRESENT
     return Entity(
-        text=text[statement.start : statement.end],
-        label=ANATOMY_PRESENT if term.kind == ANATOMY else label,
-        section=section,
-        start=statement.start,
-        end=statement.end,
-        term=term.key,
-        side=statement.side if term.sided else None,
-        severity=severity,
-        probable=says.probable and not says.possible,
-        past=says.past or says.other,
+        text[statement.start : statement.end],
+        ANATOMY_PRESENT if term.kind == ANATOMY else label,
+        section,
+        statement.start,
+        statement.end,
+        term.key,
+        statement.side if term.sided else None,
+        severity,
+        says.probable and not says.possible,
+        says.past or says.other,
     )
 
 
-def _modifiers(words: list[str], found: list[Mention], index: int, severity_at: int | None) -> list[_Modifier]:
+def _modifiers(
+    words: list[str], found: list[Mention], index: int, head: int, severity_at: int | None
+) -> list[_Modifier]:
     """Sides and severity beside a mention; words of mentions modify none."""
     mention = found[index]
-    before = range(head(words, found, index), mention.start)
-    sided = [at for at in before if words[at] in SIDES and not any(m.start <= at < m.end for m in found)]
+    sided = [
+        at for at in range(head, mention.start) if words[at] in SIDES and not any(m.start <= at < m.end for m in found)
+    ]
     rows = [(index, at, ANATOMY_PRESENT) for at in sided]
     if severity_at is not None and not mention.start <= severity_at < mention.end:
         rows.append((index, severity_at, PRESENT))

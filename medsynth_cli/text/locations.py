@@ -6,7 +6,7 @@ import itertools
 
 from medsynth_cli.text.matching import Mention
 from medsynth_cli.text.modifiers import SEVERITIES
-from medsynth_cli.text.phrases import JOINS, head, tail
+from medsynth_cli.text.phrases import JOINS, tail
 from medsynth_cli.text.vocabulary import ANATOMY, PATHOLOGY
 
 _COPULAS = frozenset(("is", "are", "was", "were", "appears", "appear", "remains", "remain"))
@@ -14,7 +14,7 @@ _STATEMENT_ENDS = frozenset(("and", "but", "however", "without", "no", "with"))
 """Words that a place before a finding does not reach across."""
 
 
-def sites(words: list[str], found: list[Mention]) -> list[list[int]]:
+def sites(words: list[str], found: list[Mention], heads: list[int]) -> list[list[int]]:
     """For each mention the mentions of anatomy that it sits in, as indices; none for anatomy.
 
     A place stands in the noun phrase ("left basilar atelectasis"), behind it ("consolidation in the lower lobe"), or
@@ -25,7 +25,6 @@ def sites(words: list[str], found: list[Mention]) -> list[list[int]]:
     pathologies = [i for i, mention in enumerate(found) if mention.term.kind == PATHOLOGY]
     if not anatomy or not pathologies:
         return places
-    heads = {i: head(words, found, i) for i in pathologies}
     for place, i in enumerate(pathologies):
         following = heads[pathologies[place + 1]] if place + 1 < len(pathologies) else len(words)
         end = tail(words, found[i].end, following)
@@ -40,10 +39,9 @@ def sites(words: list[str], found: list[Mention]) -> list[list[int]]:
     return places
 
 
-def severity(words: list[str], found: list[Mention], index: int) -> tuple[str, int] | None:
+def severity(words: list[str], mention: Mention, head: int) -> tuple[str, int] | None:
     """How severe a finding is said to be, and which word says so: in its noun phrase, or as a predicate behind it."""
-    mention = found[index]
-    for at in range(mention.end - 1, head(words, found, index) - 1, -1):
+    for at in range(mention.end - 1, head - 1, -1):
         if words[at] in SEVERITIES:
             return SEVERITIES[words[at]], at
     if mention.end + 1 < len(words) and words[mention.end] in _COPULAS and words[mention.end + 1] in SEVERITIES:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from medsynth_cli.text.modifiers import NO_SIDE, SEVERITIES, SIDES
 from medsynth_cli.text.vocabulary import PATHOLOGY, Term, Vocabulary, singular
@@ -39,8 +40,7 @@ _ENDS_PHRASE = frozenset(
 """Words that no noun phrase continues across, walking back from its noun."""
 
 
-@dataclass(frozen=True)
-class Mention:
+class Mention(NamedTuple):
     """A term in a list of words: ``words[start:end]``; ``denied`` if a "not" stands inside."""
 
     term: Term

@@ -12,7 +12,7 @@ import re
 
 from medsynth_cli.text.matching import PLACEHOLDERS, Mention
 from medsynth_cli.text.modifiers import NO_SIDE, SIDES
-from medsynth_cli.text.phrases import BREAKS, INTERPRETS, JOINS, head, tail
+from medsynth_cli.text.phrases import BREAKS, INTERPRETS, JOINS, tail
 from medsynth_cli.text.vocabulary import ANATOMY, PATHOLOGY, singular
 
 _GREATER = re.compile(r"\s*,?\s*\(?\s*(left|right)(?:[- ]sided)?\s+(?:is\s+)?(?:greater|larger|more|worse)\b", re.I)
@@ -24,9 +24,15 @@ _ALTERNATIVES = frozenset(("and", "or", "/", "versus", "vs"))
 _ENDS_ALTERNATIVE = (BREAKS - _ALTERNATIVES) | {",", ":", "(", ")", "a", "an", "the"}
 
 
-def read(words: list[str], found: list[Mention], after: list[str]) -> list[str | None]:
-    """The side of each mention in a sentence of lower-case words; ``after``: the text behind each mention."""
-    heads = [head(words, found, index) for index in range(len(found))]
+def read(words: list[str], found: list[Mention], heads: list[int], after: list[str]) -> list[str | None]:
+    """The side of each mention in a sentence of lower-case words.
+
+    Args:
+        words: of the sentence.
+        found: its mentions.
+        heads: the first word of each mention's noun phrase.
+        after: the text behind each mention.
+    """
     sides = [_side_in(words, heads[i], found[i].end) for i in range(len(found))]
     pathologies = [i for i, mention in enumerate(found) if mention.term.kind == PATHOLOGY]
     for place, i in enumerate(pathologies):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medsynth_cli.text import entities, matching, sides
+from medsynth_cli.text import entities, matching
 from medsynth_cli.text.assertion import Assertion
-from medsynth_cli.text.entities import Statement
 from medsynth_cli.text.graphs import ABSENT, UNCERTAIN, Entity, Graph
 from medsynth_cli.text.vocabulary import Vocabulary
 
@@ -35,18 +34,12 @@ def add(graph: Graph, text: str, section: str, spans: Sequence[Span], vocabulary
         found = matching.mentions(sentence.words, vocabulary)
         places = [(sentence.spans[m.start][0], sentence.spans[m.end - 1][1]) for m in found]
         owners = [_owner(start, end, spans) for start, end in places]
-        kept = [i for i, owner in enumerate(owners) if owner is not None]
-        after = [text[places[i][1] : sentence.spans[-1][1]] for i in kept]
-        mentions = [found[i] for i in kept]
-        statements = [
-            Statement(found[i], side, _says(spans[owner].label), *places[i])
-            for i, owner, side in zip(
-                kept, (o for o in owners if o is not None), sides.read(sentence.words, mentions, after), strict=True
-            )
-        ]
+        kept = [(i, owner) for i, owner in enumerate(owners) if owner is not None]
+        says = [_says(spans[owner].label) for _, owner in kept]
+        statements = entities.compose(sentence, text, [found[i] for i, _ in kept], says)
         base = len(graph.entities)
         graph.add(statements, sentence, text, section)
-        for number, i in enumerate(kept):
+        for number, (i, _) in enumerate(kept):
             for j, span in enumerate(spans):
                 if span.start < places[i][1] and places[i][0] < span.end:
                     became[j] = base + number

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.text import sides, triggers
+from medsynth_cli.text import entities, triggers
 from medsynth_cli.text.assertion import Assertion
 from medsynth_cli.text.entities import SECTIONS, Sentence, Statement
 from medsynth_cli.text.graphs import Graph
@@ -65,19 +65,8 @@ class Negspacy:
             words = [token.lower_ for token in tokens]
             sentence = Sentence(words, [(token.idx, token.idx + len(token)) for token in tokens])
             found = [self._mention(entity, place) for entity in span.ents]
-            after = [doc.text[entity.end_char : span.end_char] for entity in span.ents]
             said = [Assertion(**{kind: entity._.get(kind) for kind in KINDS}) for entity in span.ents]
-            rows.append(
-                (
-                    sentence,
-                    [
-                        Statement(mention, side, says, entity.start_char, entity.end_char)
-                        for mention, side, says, entity in zip(
-                            found, sides.read(words, found, after), said, span.ents, strict=True
-                        )
-                    ],
-                )
-            )
+            rows.append((sentence, entities.compose(sentence, doc.text, found, said)))
         return rows
 
     def _mention(self, entity: Any, place: Mapping[int, int]) -> Mention:
