@@ -22,7 +22,7 @@ docs: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[train,xrv,dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[train,xrv,negspacy,radgraph,dev]'
 	@touch $@
 
 # Trains the whole bundle again, from real radiographs. WITHOUT=rsna leaves out the set whose terms are to be confirmed;

@@ -103,7 +103,7 @@ def test_commands_are_thin(path: Path) -> None:
 def test_help_and_info_do_not_import_torch(arguments: list[str]) -> None:
     script = (
         "import json, sys; from medsynth_cli.app import main; code = main(sys.argv[1:]);"
-        "heavy = [m for m in ('torch', 'transformers', 'diffusers', 'timm', 'scipy') if m in sys.modules];"
+        "heavy = [m for m in ('torch', 'transformers', 'diffusers', 'timm', 'scipy', 'spacy') if m in sys.modules];"
         "print(json.dumps([code, heavy]))"
     )
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from medsynth_cli import modality as modalities
 from medsynth_cli import settings
+from medsynth_cli.commands import vocab_mining
 from medsynth_cli.errors import MedsynthError
 
-app = typer.Typer(help="Look at, check and sample a vocabulary.", no_args_is_help=True)
+app = typer.Typer(help="Look at, check, build, compare and sample vocabularies.", no_args_is_help=True)
 
 
 @app.command()
@@ -84,27 +86,67 @@ def check(
 
 @app.command()
 def sample(
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of term sets.")] = 1,
+    count: Annotated[
+        int | None, typer.Option("-n", "--count", min=1, help="Number of term sets; default: 1, or all of pairs.")
+    ] = None,
     seed: settings.Seed = 0,
-    view: Annotated[str | None, typer.Option("--view", help="View of all; default: drawn.")] = None,
-    sex: Annotated[str | None, typer.Option("--sex", help="M or F for all; default: drawn.")] = None,
-    age: Annotated[int | None, typer.Option("--age", min=0, max=130, help="Years, for all; default: drawn.")] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option("--strategy", help="mixed, frequency, uniform, balanced or pairs; default: mixed, or frequency."),
+    ] = None,
+    like: Annotated[
+        Path | None, typer.Option("--like", help="statistics.json of vocab build: draw as in that corpus.")
+    ] = None,
+    require: Annotated[
+        list[str] | None, typer.Option("--require", help='Finding in every set, such as "left effusion"; repeatable.')
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="Finding in no set; repeatable.")] = None,
+    normal_fraction: Annotated[
+        float | None, typer.Option("--normal-fraction", min=0, max=1, help="Share of sets without a finding.")
+    ] = None,
+    view: Annotated[str | None, typer.Option("--view", help="View, or shares: PA:0.7,AP:0.3; default: drawn.")] = None,
+    sex: Annotated[str | None, typer.Option("--sex", help="M, F, or shares: M:0.4,F:0.6; default: drawn.")] = None,
+    age: Annotated[
+        str | None, typer.Option("--age", help="Years, a range or shares: 0-17:0.1,18-90:0.9; default: 18-90.")
+    ] = None,
     out: settings.Out = "-",
     modality: settings.Modality = settings.DEFAULT_MODALITY,
     config: settings.Config = None,
     quiet: settings.Quiet = False,
     debug: settings.Debug = False,
 ) -> None:
-    """Draw random term sets, as records for medsynth report."""
+    """Draw random term sets, as records for medsynth report.
+
+    Strategies: mixed (findings with a label four times in five), frequency (as a corpus has them, together as
+    there), uniform (all alike), balanced (inversely to their frequency in a corpus), pairs (the fewest term sets that
+    have every plausible pair of anatomy and pathology once). The corpus is that of --like, or of the vocabulary if it
+    was built from one.
+    """
     from medsynth_cli.files import records
-    from medsynth_cli.text import termsets, vocabulary
+    from medsynth_cli.text import comparing, likeness, people, sampling, termsets, vocabulary
 
     folder = modalities.find(modality)
-    views = modalities.load(modality).views
-    if view is not None and view not in views:
-        raise MedsynthError(f"unknown view {view!r}", f"known: {', '.join(views)}")
-    if sex not in (None, "M", "F"):
-        raise MedsynthError(f"unknown sex {sex!r}", "M or F")
+    terms = vocabulary.load(folder)
+    own = folder / comparing.STATISTICS
+    counted = like or (own if strategy in ("frequency", "balanced") and own.exists() else None)
+    given = {
+        "view": people.names(view, modalities.load(modality).views, "view") if view is not None else None,
+        "sex": people.names(sex, ("M", "F"), "sex") if sex is not None else None,
+        "age": people.ages(age) if age is not None else None,
+    }
+    plan = sampling.Plan(
+        strategy=strategy or ("frequency" if like else "mixed"),
+        likeness=likeness.load(counted) if counted is not None else None,
+        require=[finding for phrase in require or () for finding in termsets.parse(phrase, terms)],
+        exclude=frozenset(finding["term"] for phrase in exclude or () for finding in termsets.parse(phrase, terms)),
+        normal_fraction=normal_fraction,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    number = count if count is not None or plan.strategy == "pairs" else 1
     with records.Writer(out) as writer:
-        for record in termsets.sample(vocabulary.load(folder), count, seed, view, sex, age):
+        for record in sampling.sample(terms, number, seed, plan):
             writer.write(record)
+
+
+for command in (vocab_mining.build, vocab_mining.apply, vocab_mining.diff):
+    app.command()(command)

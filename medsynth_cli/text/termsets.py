@@ -1,19 +1,18 @@
-"""Term sets: what an image should show. Written by hand, sampled, or derived from a data set's labels and boxes."""
+"""Term sets: what an image should show, from a phrase or from a data set's labels and boxes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.text import entities
+from medsynth_cli.text import matching, sampling
+from medsynth_cli.text.modifiers import SEVERITIES, SEVERITY_NAMES, SIDES
 from medsynth_cli.text.vocabulary import ANATOMY, PATHOLOGY, WORD, Term, Vocabulary, words
 
-SIDES = ("left", "right", "bilateral")
-SEVERITIES = ("mild", "moderate", "severe")
 BOX_IMAGE_PX = 256
 """Side of the image that the boxes of the data sets are measured in."""
 ZONES = (("upper_lung_zone", 0.375), ("mid_lung_zone", 0.57), ("lower_lung_zone", 1.0))
@@ -23,15 +22,6 @@ CROSSES_MIDLINE = 0.25
 ONE_ZONE = 0.6
 """A finding sits in a zone if at least this share of its boxes' area is centred there."""
 
-_SIDE_WORDS = {
-    "left": "left", "right": "right", "bilateral": "bilateral", "bilaterally": "bilateral", "both": "bilateral",
-    "bibasilar": "bilateral", "bibasal": "bilateral", "biapical": "bilateral",
-}  # fmt: skip
-_SEVERITY_WORDS = {
-    **dict.fromkeys(("mild", "mildly", "minimal", "small", "slight", "tiny", "trace", "subtle", "minor"), "mild"),
-    **dict.fromkeys(("moderate", "moderately", "medium"), "moderate"),
-    **dict.fromkeys(("severe", "severely", "large", "marked", "massive", "extensive", "huge", "gross"), "severe"),
-}
 _DENIALS = frozenset(("no", "without", "absent", "not"))
 _FILLERS = frozenset(
     ("a", "an", "the", "in", "at", "of", "on", "to", "within", "over", "along", "there", "is", "are", "with", "sided",
@@ -39,7 +29,7 @@ _FILLERS = frozenset(
 )  # fmt: skip
 _NORMAL = re.compile(r"\s*(normal|none|(normal )?no (acute )?(findings?|abnormality|disease)|unremarkable)[\s.]*", re.I)
 _BOTH_SIDES = re.compile(r"\b(left(?:-sided)?\s+and\s+right|right(?:-sided)?\s+and\s+left)\b", re.I)
-_DROPS_DENIAL = frozenset(("a", "an", "the", "there")) | _SEVERITY_WORDS.keys() | _SIDE_WORDS.keys()
+_DROPS_DENIAL = frozenset(("a", "an", "the", "there")) | SEVERITIES.keys() | SIDES.keys()
 
 
 def parse(text: str, vocabulary: Vocabulary) -> list[dict[str, Any]]:
@@ -73,42 +63,6 @@ def parse(text: str, vocabulary: Vocabulary) -> list[dict[str, Any]]:
     return findings
 
 
-def sample(
-    vocabulary: Vocabulary,
-    count: int,
-    seed: int,
-    view: str | None = None,
-    sex: str | None = None,
-    age: float | None = None,
-) -> Iterator[dict[str, Any]]:
-    """Random term sets: some normal, else one to three findings where they plausibly sit, and some absences.
-
-    Args:
-        vocabulary: the terms to draw from; those with a label are drawn four times in five.
-        count: number of records, ids ``terms-<seed>-0000`` ...
-        seed: seed of the draws; record *i* depends on (seed, i) alone.
-        view: the same for all; None draws one.
-        sex: ``M`` or ``F``; None draws one.
-        age: years; None draws one of 18 to 90.
-
-    Yields:
-        ``terms`` records.
-    """
-    for number in range(count):
-        random = np.random.default_rng([seed, number])
-        findings = _draw_findings(vocabulary, random)
-        yield {
-            "kind": "terms",
-            "id": f"terms-{seed}-{number:04d}",
-            "modality": vocabulary.modality,
-            "findings": findings,
-            "labels": vocabulary.labels_of(findings),
-            "view": _choice(random, vocabulary.views) if view is None and vocabulary.views else view,
-            "sex": _choice(random, ("M", "F")) if sex is None else sex,
-            "age": int(random.integers(18, 91)) if age is None else age,
-        }
-
-
 def from_metadata(meta: Mapping[str, Any], vocabulary: Vocabulary, random: np.random.Generator) -> dict[str, Any]:
     """The term set of one image of a data set.
 
@@ -135,7 +89,7 @@ def from_metadata(meta: Mapping[str, Any], vocabulary: Vocabulary, random: np.ra
         boxes = [box["xywh"] for box in meta.get("boxes") or [] if words(box["label"]) == words(label)]
         findings.append(_from_boxes(term, boxes))
     if not findings and random.random() < 0.5:
-        findings = _absences(vocabulary, [], int(random.integers(1, 4)), random)
+        findings = sampling.absences(vocabulary, [], int(random.integers(1, 4)), random)
     return {
         "kind": "terms",
         "id": str(meta["id"]),
@@ -151,14 +105,14 @@ def from_metadata(meta: Mapping[str, Any], vocabulary: Vocabulary, random: np.ra
 
 def _finding(text: str, tokens: Sequence[str], present: bool, vocabulary: Vocabulary) -> dict[str, Any]:
     """One finding from the words of a phrase that names exactly one pathology."""
-    found = entities.mentions(tokens, vocabulary)
+    found = matching.mentions(tokens, vocabulary)
     pathologies = [mention for mention in found if mention.term.kind == PATHOLOGY]
     sites = [mention for mention in found if mention.term.kind == ANATOMY]
     used = {at for mention in found for at in range(mention.start, mention.end)}
     rest = [token for at, token in enumerate(tokens) if at not in used]
-    strange = [t for t in rest if t not in _SIDE_WORDS | _SEVERITY_WORDS and t not in _FILLERS | _DENIALS]
+    strange = [t for t in rest if t not in SIDES | SEVERITIES and t not in _FILLERS | _DENIALS]
     if not pathologies or strange:
-        phrase = " ".join(t for t in tokens if t not in _SIDE_WORDS | _SEVERITY_WORDS and t not in _FILLERS | _DENIALS)
+        phrase = " ".join(t for t in tokens if t not in SIDES | SEVERITIES and t not in _FILLERS | _DENIALS)
         raise MedsynthError(
             f"unknown finding {text!r}",
             f"nearest: {', '.join(vocabulary.nearest(phrase or text))}; see medsynth vocab show",
@@ -166,8 +120,8 @@ def _finding(text: str, tokens: Sequence[str], present: bool, vocabulary: Vocabu
     if len(pathologies) > 1 or len(sites) > 1:
         raise MedsynthError(f"{text!r} names more than one finding or site", "separate findings by commas")
     term = pathologies[0].term
-    sides = {_SIDE_WORDS[token] for token in tokens if token in _SIDE_WORDS}
-    severities = [_SEVERITY_WORDS[token] for token in rest if token in _SEVERITY_WORDS]
+    sides = {SIDES[token] for token in tokens if token in SIDES}
+    severities = [SEVERITIES[token] for token in rest if token in SEVERITIES]
     if sides and not term.sided:
         raise MedsynthError(f"{text!r}: {term.name} has no side", f"write {term.name!r} without it")
     side = None if not sides else sides.pop() if len(sides) == 1 else "bilateral"
@@ -187,47 +141,6 @@ def _refuse_contradictions(findings: list[dict[str, Any]]) -> None:
                 raise MedsynthError(f"{absent['term']} is asked for and denied", "leave one of the two out")
 
 
-def _draw_findings(vocabulary: Vocabulary, random: np.random.Generator) -> list[dict[str, Any]]:
-    if random.random() < 0.25:
-        return _absences(vocabulary, [], int(random.integers(0, 3)), random)
-    pathologies = vocabulary.of_kind(PATHOLOGY)
-    labelled = [term for term in pathologies if term.label] or pathologies
-    chosen = list[Term]()
-    for _ in range(int(random.integers(1, 4))):
-        pool = labelled if random.random() < 0.8 else pathologies
-        term = pool[int(random.integers(len(pool)))]
-        if not any(set(term.groups) & set(other.groups) or term is other for other in chosen):
-            chosen.append(term)
-    findings = [_draw_finding(term, vocabulary, random) for term in chosen]
-    return findings + _absences(vocabulary, chosen, int(random.integers(0, 3)), random)
-
-
-def _draw_finding(term: Term, vocabulary: Vocabulary, random: np.random.Generator) -> dict[str, Any]:
-    anatomy = _choice(random, term.anatomy) if term.anatomy and random.random() < 0.7 else None
-    side = None
-    if term.sided and (anatomy is None or vocabulary.terms[anatomy].sided):
-        side = str(random.choice(SIDES, p=(0.4, 0.4, 0.2)))
-    return {
-        "term": term.key,
-        "anatomy": anatomy,
-        "side": side,
-        "severity": None if random.random() < 0.3 else _choice(random, SEVERITIES),
-        "present": True,
-    }
-
-
-def _absences(
-    vocabulary: Vocabulary, present: Sequence[Term], count: int, random: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Up to ``count`` common findings that nothing present resembles, as absent."""
-    groups = {group for term in present for group in term.groups}
-    pool = [term for term in vocabulary.of_kind(PATHOLOGY) if term.common and not groups & set(term.groups)]
-    order = random.permutation(len(pool))[:count]
-    return [
-        {"term": pool[i].key, "anatomy": None, "side": None, "severity": None, "present": False} for i in sorted(order)
-    ]
-
-
 def _from_boxes(term: Term, boxes: Sequence[Sequence[float]]) -> dict[str, Any]:
     finding: dict[str, Any] = {
         "term": term.key, "anatomy": None, "side": None, "severity": None, "present": True,
@@ -238,7 +151,7 @@ def _from_boxes(term: Term, boxes: Sequence[Sequence[float]]) -> dict[str, Any]:
         return finding
     share = sum(w * h for _, _, w, h in boxes) / BOX_IMAGE_PX**2
     if term.extent:
-        finding["severity"] = SEVERITIES[int(np.searchsorted(term.extent, share))]
+        finding["severity"] = SEVERITY_NAMES[int(np.searchsorted(term.extent, share))]
     if term.sided:
         sides = {_side_of_box(box) for box in boxes}
         finding["side"] = sides.pop() if len(sides) == 1 else "bilateral"
@@ -262,7 +175,3 @@ def _zone_of_boxes(boxes: Sequence[Sequence[float]], term: Term) -> str | None:
         areas[zone] = areas.get(zone, 0.0) + width * height
     zone = max(areas, key=lambda key: areas[key])
     return zone if zone in term.anatomy and areas[zone] >= ONE_ZONE * sum(areas.values()) else None
-
-
-def _choice(random: np.random.Generator, items: Sequence[str]) -> str:
-    return items[int(random.integers(len(items)))]

@@ -1,4 +1,8 @@
-"""Vocabularies: the anatomy and pathology terms of a modality, ``anatomy.yaml`` and ``pathology.yaml``."""
+"""Vocabularies: the anatomy and pathology terms of a modality, ``anatomy.yaml`` and ``pathology.yaml``.
+
+``lexicon.yaml``, which a modality need not have, holds what reports also speak of and nothing draws: devices, findings
+too general to be drawn, the quality of the image.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from medsynth_cli import modality
 from medsynth_cli.errors import MedsynthError
 
 ANATOMY, PATHOLOGY = "anatomy", "pathology"
+LEXICON = "lexicon.yaml"
 WORD = re.compile(r"[^\W_]+")
 KEY = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
@@ -28,7 +33,14 @@ _OPTIONAL: dict[str, dict[str, type]] = {
     PATHOLOGY: {"label": str, "structure": str, "groups": list, "extent": list, "common": bool},
 }
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_IRREGULAR = {"bullae": "bulla", "hila": "hilum", "sulci": "sulcus", "bronchi": "bronchus", "apices": "apex"}
+_IRREGULAR = {
+    "bullae": "bulla",
+    "hila": "hilum",
+    "sulci": "sulcus",
+    "bronchi": "bronchus",
+    "apices": "apex",
+    "granulomata": "granuloma",
+}
 
 
 @dataclass(frozen=True)
@@ -90,12 +102,14 @@ class Vocabulary:
         modality: name of the modality.
         views: the views that sampled term sets are given.
         folder: where its files are.
+        lexicon: keys of the terms that only reports are read with.
     """
 
     terms: dict[str, Term]
     modality: str = ""
     views: tuple[str, ...] = ()
     folder: Path = Path()
+    lexicon: frozenset[str] = frozenset()
 
     def of_kind(self, kind: str) -> list[Term]:
         """The terms that are ``anatomy`` or ``pathology``."""
@@ -163,8 +177,12 @@ def singular(word: str) -> str:
     return word
 
 
-def load(folder: Path) -> Vocabulary:
+def load(folder: Path, lexicon: bool = False) -> Vocabulary:
     """Read the vocabulary of a modality's folder.
+
+    Args:
+        folder: with ``modality.yaml``, ``anatomy.yaml`` and ``pathology.yaml``.
+        lexicon: whether the terms of ``lexicon.yaml`` belong to it.
 
     Raises:
         MedsynthError: a file is missing or wrong; the message names file and line.
@@ -173,7 +191,9 @@ def load(folder: Path) -> Vocabulary:
     if complaints:
         raise MedsynthError(str(complaints[0]), "medsynth vocab check lists every problem")
     views = modality.load(str(folder)).sampled_views
-    return Vocabulary({entry.key: _term(entry) for entry in entries}, folder.resolve().name, views, folder)
+    apart = frozenset(entry.key for entry in entries if Path(entry.file).name == LEXICON)
+    terms = {entry.key: _term(entry) for entry in entries if lexicon or entry.key not in apart}
+    return Vocabulary(terms, folder.resolve().name, views, folder, apart & terms.keys())
 
 
 def check(folder: Path) -> list[Complaint]:
@@ -216,10 +236,12 @@ def _term(entry: _Entry) -> Term:
 
 
 def _read(folder: Path) -> tuple[list[_Entry], list[Complaint]]:
-    """The well-formed entries of both files, and all complaints."""
+    """The well-formed entries of all files, and all complaints."""
     entries, complaints = list[_Entry](), list[Complaint]()
-    for kind in (ANATOMY, PATHOLOGY):
-        for found in _read_file(folder / f"{kind}.yaml", kind):
+    files = [(folder / f"{kind}.yaml", kind) for kind in (ANATOMY, PATHOLOGY)]
+    files += [(folder / LEXICON, PATHOLOGY)] if (folder / LEXICON).exists() else []
+    for path, kind in files:
+        for found in _read_file(path, kind):
             if isinstance(found, Complaint):
                 complaints.append(found)
                 continue

@@ -98,7 +98,7 @@ def test_sample_with_options_and_config(tmp_path: Path) -> None:
         (["--view", "XX"], "unknown view 'XX' (known: PA, AP, LATERAL)"),
         (["--sex", "X"], "unknown sex 'X'"),
         (["-n", "0"], "'--count': Input should be greater than or equal to 1"),
-        (["--age", "200"], "'--age': Input should be less than or equal to 130"),
+        (["--age", "200"], "age '200': not between 0 and 130"),
         (["--seed", "-1"], "'--seed': Input should be greater than or equal to 0"),
     ],
 )
@@ -107,3 +107,23 @@ def test_sample_refuses(options: list[str], message: str, capsys: Capture) -> No
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.out == ""
+
+
+def test_sample_like_a_corpus(tmp_path: Path, capsys: Capture) -> None:
+    corpus = tmp_path / "c.jsonl"
+    texts = ["Left effusion.", "Cardiomegaly.", "Clear lungs."] * 10
+    corpus.write_text("".join(json.dumps({"findings": text}) + "\n" for text in texts))
+    assert app.main(["vocab", "build", str(corpus), "-o", str(tmp_path / "site"), "--quiet"]) == 0
+    like = str(tmp_path / "site" / "statistics.json")
+    assert app.main(["vocab", "sample", "-n", "40", "--like", like, "--sex", "F:1", "--age", "60-70"]) == 0
+    sampled = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    present = {f["term"] for record in sampled for f in record["findings"] if f["present"]}
+    assert present == {"pleural_effusion", "cardiomegaly"}
+    assert all(60 <= record["age"] <= 70 for record in sampled)
+    site = ["--modality", str(tmp_path / "site")]
+    assert app.main(["vocab", "sample", "-n", "2", "--strategy", "balanced", "--require", "effusion", *site]) == 0
+    assert app.main(["vocab", "sample", "--strategy", "balanced"]) == 2
+    assert "add --like statistics.json" in capsys.readouterr().err
+    assert app.main(["vocab", "sample", "--like", str(corpus)]) == 2
+    assert "no statistics of vocab build" in capsys.readouterr().err
+    assert app.main(["vocab", "sample", "--exclude", "efusion"]) == 2

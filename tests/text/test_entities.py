@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medsynth_cli import modality
-from medsynth_cli.text import entities, vocabulary
+from medsynth_cli.text import entities, matching, vocabulary
 
 CHEST = vocabulary.load(modality.find("chest_xray"))
 
@@ -128,7 +128,7 @@ def test_anatomy_has_its_own_side() -> None:
 
 
 def test_longest_phrase_wins_and_words_are_whole() -> None:
-    found = entities.mentions(["tension", "pneumothorax", "and", "massive", "masses"], CHEST)
+    found = matching.mentions(["tension", "pneumothorax", "and", "massive", "masses"], CHEST)
     assert [(mention.term.key, mention.start, mention.end) for mention in found] == [
         ("tension_pneumothorax", 0, 2),
         ("mass", 4, 5),

@@ -9,7 +9,7 @@ import pytest
 
 from medsynth_cli import modality
 from medsynth_cli.files import records
-from medsynth_cli.text import providers, reports, termsets, vocabulary
+from medsynth_cli.text import providers, reports, sampling, termsets, vocabulary
 
 FOLDER = modality.find("chest_xray")
 CHEST = vocabulary.load(FOLDER)
@@ -48,7 +48,7 @@ def test_check(wanted: str, text: str, missing: list[str], contradicted: list[st
 def test_template_reports_pass_the_check_and_the_schema() -> None:
     failures = records.Failures()
     writer = providers.load("template", FOLDER, seed=1)
-    written = list(reports.compose(termsets.sample(CHEST, 100, seed=2), writer, CHEST, failures))
+    written = list(reports.compose(sampling.sample(CHEST, 100, seed=2, plan=sampling.Plan()), writer, CHEST, failures))
     assert len(written) == 100
     assert len(failures) == 0
     for record in written:

@@ -11,7 +11,7 @@ import pytest
 from medsynth_cli import modality
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.files import records
-from medsynth_cli.text import termsets, vocabulary
+from medsynth_cli.text import people, sampling, termsets, vocabulary
 
 CHEST = vocabulary.load(modality.find("chest_xray"))
 
@@ -88,7 +88,7 @@ def test_parse_refuses(text: str, message: str, hint: str) -> None:
 
 
 def test_samples_are_valid_and_plausible() -> None:
-    sampled = list(termsets.sample(CHEST, 400, seed=5))
+    sampled = list(sampling.sample(CHEST, 400, seed=5, plan=sampling.Plan()))
     for number, record in enumerate(sampled):
         assert records.complaint(record, ("terms",)) == ""
         assert record["id"] == f"terms-5-{number:04d}"
@@ -110,13 +110,20 @@ def test_samples_are_valid_and_plausible() -> None:
 
 
 def test_a_sample_depends_on_seed_and_number_alone() -> None:
-    many = list(termsets.sample(CHEST, 20, seed=1))
-    assert list(itertools.islice(termsets.sample(CHEST, 500, seed=1), 20)) == many
-    assert [r["findings"] for r in termsets.sample(CHEST, 20, seed=2)] != [r["findings"] for r in many]
+    many = list(sampling.sample(CHEST, 20, seed=1, plan=sampling.Plan()))
+    assert list(itertools.islice(sampling.sample(CHEST, 500, seed=1, plan=sampling.Plan()), 20)) == many
+    assert [r["findings"] for r in sampling.sample(CHEST, 20, seed=2, plan=sampling.Plan())] != [
+        r["findings"] for r in many
+    ]
 
 
 def test_sample_keeps_what_is_given() -> None:
-    for record in termsets.sample(CHEST, 10, seed=1, view="AP", sex="F", age=40):
+    one = {
+        "view": people.names("AP", CHEST.views, "view"),
+        "sex": people.names("F", "MF", "sex"),
+        "age": people.ages("40"),
+    }
+    for record in sampling.sample(CHEST, 10, seed=1, plan=sampling.Plan(**one)):
         assert (record["view"], record["sex"], record["age"]) == ("AP", "F", 40)
 
 

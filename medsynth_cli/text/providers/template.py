@@ -13,8 +13,8 @@ import yaml
 
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.text import draws, vocabulary
+from medsynth_cli.text.modifiers import SEVERITY_NAMES
 from medsynth_cli.text.providers import Draft
-from medsynth_cli.text.termsets import SEVERITIES
 from medsynth_cli.text.vocabulary import PATHOLOGY, Term
 
 GRAMMAR = "grammar.yaml"
@@ -125,7 +125,7 @@ class Template:
         if severity is None:
             return ""
         words = self._grammar["size" if finding["term"] in self._grammar["sized"] else "severity"]
-        return str(words[SEVERITIES.index(severity)])
+        return str(words[SEVERITY_NAMES.index(severity)])
 
     def _site(self, finding: Finding, side: str | None) -> tuple[str, bool]:
         """Where a finding sits, such as "in the left lower lobe", and whether that says the side."""

@@ -9,11 +9,11 @@ import pytest
 
 from medsynth_cli import modality
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.text import entities, providers, termsets, vocabulary
+from medsynth_cli.text import entities, providers, sampling, vocabulary
 
 FOLDER = modality.find("chest_xray")
 CHEST = vocabulary.load(FOLDER)
-TERM_SETS = list(termsets.sample(CHEST, 500, seed=11))
+TERM_SETS = list(sampling.sample(CHEST, 500, seed=11, plan=sampling.Plan()))
 
 
 @pytest.fixture(scope="module")
