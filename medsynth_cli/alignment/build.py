@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class Place:
     position: int = 0
     chain: str = ""
     counts: dict[str, int] = field(default_factory=lambda: {"images": 0, "unreadable": 0, "excluded": 0})
-    unreadable: list[dict[str, str]] = field(default_factory=list)
+    unreadable: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Build:

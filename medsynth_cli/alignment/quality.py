@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 
 POOLED = 4
 """How many times as many candidates are pooled as are chosen, of a word and of a patient."""
-ALIKE = 0.99
+ALIKE = 0.985
 """Correlation from which two patches are near-duplicates; benchmarks/codebook.md has that of copies and of others."""
+SHIFTS = tuple(itertools.product(range(4 * MARGIN + 1), repeat=2))
+"""In half pixels of a thumbnail, down and across."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +90,26 @@ def alike(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which of N patches are near-duplicates: bool ``(N, N)``, [i, j] for j laid over i at the best of all shifts.
 
     Two patches are compared by zero-mean correlation, so that brightness and contrast do not count, at every shift
-    that the margin allows. Sums of products of grey values are whole numbers far below 2⁵³: double precision gives
-    them exactly, whatever the order of summation, so that the answer is the same on every machine.
+    by half a pixel that the margin allows. Sums of products of grey values are whole numbers far below 2⁵³: double
+    precision gives them exactly, whatever the order of summation, so that the answer is the same on every machine.
 
     Args:
         thumbnails: ``(N, s, s)``, with `MARGIN` around the patch.
     """
-    inner = _patches(thumbnails, MARGIN, MARGIN)
+    inner = shifted(thumbnails, 2 * MARGIN, 2 * MARGIN)
     found = np.zeros((len(thumbnails), len(thumbnails)), bool)
-    for down in range(2 * MARGIN + 1):
-        for across in range(2 * MARGIN + 1):
-            found |= _correlated(_patches(thumbnails, down, across), inner)
+    for down, across in SHIFTS:
+        found |= correlation(shifted(thumbnails, down, across), inner) >= ALIKE
     return found
+
+
+def shifted(thumbnails: NDArray[np.uint8], down: int, across: int) -> NDArray[np.float64]:
+    """Patches in thumbnails ``(N, s, s)`` from some half pixels down and across: whole numbers, ``(N, D)``."""
+    side = thumbnails.shape[1] - 2 * MARGIN
+    rows, columns = (np.arange(side) + start // 2 for start in (down, across))
+    x = thumbnails.astype(np.float64)
+    x = x[:, rows] + x[:, rows + down % 2]
+    return (x[:, :, columns] + x[:, :, columns + across % 2]).reshape(len(x), -1)
 
 
 def correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -110,15 +121,6 @@ def correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray
     return np.where(both, 1.0, covariance / np.maximum(spread, 1.0))
 
 
-def _correlated(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return correlation(one, other) >= ALIKE
-
-
 def _spread(patches: NDArray[np.float64]) -> NDArray[np.float64]:
     """Squared count times the variance."""
     return patches.shape[1] * np.square(patches).sum(1) - patches.sum(1) ** 2
-
-
-def _patches(thumbnails: NDArray[np.uint8], down: int, across: int) -> NDArray[np.float64]:
-    side = thumbnails.shape[1] - 2 * MARGIN
-    return thumbnails[:, down : down + side, across : across + side].reshape(len(thumbnails), -1).astype(np.float64)

@@ -5,6 +5,7 @@ Shapes: B images, W words, g grid, p side of a window, v = g - p + 1 places alon
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,10 +26,8 @@ def window_scores(aligner: Aligner, patches_BEgg: Tensor, words_WE: Tensor) -> T
     scores = aligner.match(patches_BEgg, words_WE).float()
     places = scores.shape[-1] - PATCH + 1
     # Sums of shifted views take a fraction of the time of `avg_pool2d` on a processor.
-    across = sum(scores[..., shift : shift + places] for shift in range(PATCH))
-    down = sum(across[..., shift : shift + places, :] for shift in range(PATCH))  # type: ignore[index]
-    assert isinstance(down, Tensor)
-    return down / PATCH**2
+    across = functools.reduce(torch.add, (scores.narrow(3, shift, places) for shift in range(PATCH)))
+    return functools.reduce(torch.add, (across.narrow(2, shift, places) for shift in range(PATCH))) / PATCH**2
 
 
 def scores_of(aligner: Aligner, patches_BEgg: Tensor, words_WE: Tensor) -> NDArray[np.float32]:

@@ -185,12 +185,28 @@ def audit(
     quiet: settings.Quiet = False,
     debug: settings.Debug = False,
 ) -> int:
-    """Find patches of the codebook that were copied into generated images: one JSON object on stdout, a table on stderr.
+    """Find codebook patches that were copied into generated images: one JSON object on stdout, a table on stderr.
 
-    An image is written in codes, and every patch is laid over it at every place. How much of a patch agrees by chance
-    is read off the codebook's own source images, with the patches of other patients.
+    Every patch is laid over every place of an image. How alike they are by chance is read off the codebook's own
+    source images, with the patches of other patients: in 1 of 100 images a patch passes for copied.
     """
-    raise NotImplementedError
+    from medsynth_cli.alignment import audit as audits
+    from medsynth_cli.alignment import codebook as codebooks
+    from medsynth_cli.files.cache import Cache
+    from medsynth_cli.metrics import imagesets
+    from medsynth_cli.metrics.observers import Observers
+    from medsynth_cli.runtime import bundles, devices
+    from medsynth_cli.runtime.progress import console
+    from medsynth_cli.tokens import tokenizer
+
+    failures, opened = records.Failures(errors), bundles.load(bundle)
+    loaded, observers = codebooks.of(opened, codebook), Observers(opened, devices.resolve(device))
+    size_px = tokenizer.config(opened.config(tokenizer.PART)).resolution_px
+    read = imagesets.read(images, size_px, failures, Cache(None), [observers.codes])
+    found = audits.Auditor(loaded, observers.tokenizer, observers.codes).audit(read.of(observers.codes), read.meta)
+    audits.show(found, console())
+    typer.echo(records.dumps(found))
+    return failures.exit_code(len(read))
 
 
 def _tell(notes: list[str]) -> None:

@@ -124,7 +124,7 @@ def _read_shard(path: Path, complain: Complain) -> Iterator[Item]:
         with tarfile.open(path, "r:") as shard:
             stem, members = "", dict[str, tarfile.TarInfo]()
             for member in shard:
-                shard.members = []  # which would grow with the shard
+                shard.members = []  # type: ignore[attr-defined] # it would grow with the shard
                 if not member.isfile():
                     continue
                 key, _, suffix = Path(member.name).name.partition(".")

@@ -70,20 +70,16 @@ def fold_norms(model: nn.Module) -> None:
     The same function up to rounding, in a third less time. timm registers a convolution and its norm one after the
     other in all blocks.
     """
-    from timm.layers import BatchNormAct2d
+    from timm.layers.norm_act import BatchNormAct2d
 
     children = list(model.named_children())
     for (_, convolution), (name, norm) in itertools.pairwise(children):
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, BatchNormAct2d):
-            convolution.weight, convolution.bias = fuse_conv_bn_weights(
-                convolution.weight,
-                convolution.bias,
-                norm.running_mean,
-                norm.running_var,
-                norm.eps,
-                norm.weight,
-                norm.bias,
-            )
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+            folded = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)
+            convolution.weight, convolution.bias = folded
             setattr(model, name, norm.act)
     for _, child in children:
         fold_norms(child)
