@@ -14,6 +14,8 @@ from torch import Tensor
 
 CERTAIN = 0.9999
 """Cosine above which two windows count as the same."""
+SHORTEST = 1e-4
+"""Length below which a centred window is uniform but for rounding; those of codes that differ are above 0.01."""
 
 
 def likeness(vectors_BDgg: Tensor, patches_NDpp: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,7 +36,7 @@ def likeness(vectors_BDgg: Tensor, patches_NDpp: Tensor) -> tuple[Tensor, Tensor
     lengths = (windows - windows.mean(dim=2, keepdim=True)).square().sum(dim=(1, 2)).sqrt()
     # A centred kernel takes no notice of a window's mean: its convolution is that with the centred window.
     products = F.conv2d(vectors_BDgg.float(), kernels).flatten(2)
-    cosines, places = (products / lengths.clamp_min(1e-6)[:, None]).max(dim=2)
+    cosines, places = (products / lengths.clamp_min(SHORTEST)[:, None]).max(dim=2)
     return cosines.clamp(-CERTAIN, CERTAIN).atanh(), places
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KIND = "codebook-stats"
 QUANTILES = (0, 0.25, 0.5, 0.75, 1)
 BARS = " ▁▂▃▄▅▆▇█"
-COLUMNS = ("patches", "images", "patients", "least", "median")
+COLUMNS = ("patches", "patients", "least", "median")
 BINS = 8
 NO_PATCH = "no patch"
 
@@ -98,7 +98,7 @@ def show(record: Record, console: Console) -> None:
         bars = "".join(BARS[math.ceil(count / max(counts) * (len(BARS) - 1))] for count in counts)
         patients = "?" if entry["patients"] is None else str(entry["patients"])
         figures = [f"{quantiles[str(q)]:.2f}" for q in (0, 0.5, 1)]
-        table.add_row(name(entry), str(entry["patches"]), str(entry["images"]), patients, *figures, bars)
+        table.add_row(name(entry), str(entry["patches"]), patients, *figures, bars)
     console.print(table)
     reasons: dict[str, list[str]] = {}
     for word in record["empty"]:
