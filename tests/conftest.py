@@ -86,16 +86,29 @@ def radiographs() -> list[tuple[dict, np.ndarray]]:
 
 
 @pytest.fixture(scope="session")
-def shard(radiographs: list[tuple[dict, np.ndarray]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_shard() -> Callable[[Path, list[tuple[dict, np.ndarray]]], Path]:
+    """Write metadata and images to a WebDataset shard."""
+
+    def write(path: Path, images: list[tuple[dict, np.ndarray]]) -> Path:
+        with tarfile.open(path, "w") as handle:
+            for meta, image in images:
+                for suffix, data in ((".png", pixels.encode_png(image)), (".json", json.dumps(meta).encode())):
+                    member = tarfile.TarInfo(meta["id"] + suffix)
+                    member.size = len(data)
+                    handle.addfile(member, io.BytesIO(data))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def shard(
+    radiographs: list[tuple[dict, np.ndarray]],
+    tmp_path_factory: pytest.TempPathFactory,
+    write_shard: Callable[[Path, list[tuple[dict, np.ndarray]]], Path],
+) -> Path:
     """The radiographs as a WebDataset shard."""
-    path = tmp_path_factory.mktemp("data") / "real-000.tar"
-    with tarfile.open(path, "w") as handle:
-        for meta, image in radiographs:
-            for suffix, data in ((".png", pixels.encode_png(image)), (".json", json.dumps(meta).encode())):
-                member = tarfile.TarInfo(meta["id"] + suffix)
-                member.size = len(data)
-                handle.addfile(member, io.BytesIO(data))
-    return path
+    return write_shard(tmp_path_factory.mktemp("data") / "real-000.tar", radiographs)
 
 
 @pytest.fixture(scope="session")

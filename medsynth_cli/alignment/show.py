@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from medsynth_cli.errors import MedsynthError
-from medsynth_cli.files.sheets import contact_sheet
+from medsynth_cli.files.sheets import contact_sheet, titled_rows
 from medsynth_cli.runtime.conversion import to_images
 from medsynth_cli.text import termsets
 
@@ -44,23 +44,26 @@ def choose(codebook: Codebook, phrases: list[str], vocabulary: Vocabulary) -> li
 
 
 def draw(codebook: Codebook, words: list[tuple[str, str]], count: int, tokenizer: Vqgan) -> NDArray[np.uint8]:
-    """A sheet with one row a word and its best ``count`` patches, framed: uint8 ``(H, W)``."""
-    entries = [entry for term, side in words for entry in codebook.entries(term, side)[:count]]
-    columns = max(len(codebook.entries(term, side)[:count]) for term, side in words)
-    images = _decode(codebook, [int(codebook.image[entry]) for entry in entries], tokenizer)
-    tiles: list[NDArray[np.uint8]] = []
-    captions: list[str] = []
-    drawn = iter(zip(entries, images, strict=True))
+    """A sheet with one row a word, its best ``count`` patches framed, with their scores: uint8 ``(H, W)``."""
+    rows = []
     for term, side in words:
-        for position in range(columns):
-            if position >= len(codebook.entries(term, side)):
-                tiles.append(np.zeros_like(tiles[0]))
-                captions.append("")
-                continue
-            entry, image = next(drawn)
-            tiles.append(_framed(image, codebook, entry))
-            captions.append(f"{' '.join(filter(None, (side, term))).replace('_', ' ')} {codebook.score[entry]:.2f}")
-    return contact_sheet(tiles, captions, columns)
+        entries = codebook.entries(term, side)
+        shown = entries[:count]
+        images = _decode(codebook, [int(codebook.image[entry]) for entry in shown], tokenizer)
+        tiles = [_framed(image, codebook, entry) for entry, image in zip(shown, images, strict=True)]
+        captions = [f"{codebook.score[entry]:.2f}" for entry in shown]
+        rows.append((_title(codebook, term, side), contact_sheet(tiles, captions, len(shown))))
+    return titled_rows(rows)
+
+
+def _title(codebook: Codebook, term: str, side: str) -> str:
+    """The word, and how many patches of how many patients it has, with their scores."""
+    entries = codebook.entries(term, side)
+    best, least = (codebook.score[entries[which]] for which in (0, -1))
+    patients = codebook.patients(entries)
+    whose = "" if patients is None else f" of {patients} patients"
+    word = " ".join(filter(None, (side, term.replace("_", " "))))
+    return f"{word}: {len(entries)} patches{whose}, cosine {best:.2f} to {least:.2f}"
 
 
 def _decode(codebook: Codebook, images: list[int], tokenizer: Vqgan) -> NDArray[np.uint8]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from medsynth_cli.errors import MedsynthError
+from medsynth_cli.files import dicom_header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +37,7 @@ def decode(data: bytes, size_px: int | None = None, name: str = "image") -> NDAr
     Raises:
         MedsynthError: the bytes are no image that Pillow or pydicom can read.
     """
-    pixels = _decode_dicom(data, name) if data[128:132] == b"DICM" else _decode_raster(data, name)
+    pixels = _decode_dicom(data, name) if dicom_header.is_dicom(data) else _decode_raster(data, name)
     return pixels if size_px is None else square(pixels, size_px)
 
 
@@ -76,7 +77,7 @@ def _decode_raster(data: bytes, name: str) -> NDArray[np.uint8]:
             if image.mode.startswith("I;16") or image.mode == "I":
                 return (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
             return np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+    except Exception as error:  # Pillow's readers of damaged files raise whatever their parts raise
         raise MedsynthError(f"{name}: not a readable image ({error})") from error
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 GAP_PX = 4
 CAPTION_PX = 18
 FONT_PX = 12
+TITLE_PX, TITLE_LINE_PX = 15, 26
 PAPER, INK = 24, 235
 ELLIPSIS = "..."
 
@@ -59,6 +60,24 @@ def contact_sheet(
             text = elide(captions[index], cell[1], font)
             draw.text((left, top + cell[0] + CAPTION_PX // 2), text, fill=INK, font=font, anchor="lm")
     return np.asarray(sheet)
+
+
+def titled_rows(rows: Sequence[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """Sheets one below the other, each under its title: uint8 ``(H, W)``, as wide as the widest sheet or title.
+
+    Args:
+        rows: titles and sheets; one at least.
+    """
+    font = ImageFont.load_default(TITLE_PX)
+    wide = max(max(sheet.shape[1], math.ceil(font.getlength(title)) + 2 * GAP_PX) for title, sheet in rows)
+    height = sum(sheet.shape[0] + TITLE_LINE_PX for _, sheet in rows)
+    whole = Image.new("L", (wide, height), PAPER)
+    draw, top = ImageDraw.Draw(whole), 0
+    for title, sheet in rows:
+        draw.text((GAP_PX, top + TITLE_LINE_PX // 2), title, fill=INK, font=font, anchor="lm")
+        whole.paste(Image.fromarray(sheet), (0, top + TITLE_LINE_PX))
+        top += TITLE_LINE_PX + sheet.shape[0]
+    return np.asarray(whole)
 
 
 def position(index: int, columns: int, cell: tuple[int, int], captioned: bool) -> tuple[int, int]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 
 from medsynth_cli.errors import Exit, MedsynthError
-from medsynth_cli.files import datasets, records
+from medsynth_cli.files import datasets, reading, records
 from medsynth_cli.files.datasets import Item
 from medsynth_cli.recognition.observers import BATCH, Observer
 from medsynth_cli.runtime.progress import Progress
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from medsynth_cli.files.records import Failures, Record
 
 RECORDS = "records.jsonl"
-AHEAD = 4
-"""Batches that are decoded while the networks look at another."""
 CHUNK = 64
 """Batches after which results are kept: what a kill can cost."""
 
@@ -225,7 +222,7 @@ def _digests(items: Sequence[Item], name: str) -> list[bytes]:
         except MedsynthError:
             return hashlib.sha256(f"unreadable {item.origin}".encode()).digest()
 
-    with Progress(f"{name}: hashing", len(items)) as progress, ThreadPoolExecutor(_threads()) as pool:
+    with Progress(f"{name}: hashing", len(items)) as progress, ThreadPoolExecutor(reading.threads()) as pool:
         found = []
         for value in pool.map(digest, items, chunksize=64):
             found.append(value)
@@ -270,31 +267,12 @@ def _decoded(
     digests: Sequence[bytes], items: dict[bytes, Item], size_px: int
 ) -> Iterator[tuple[list[bytes], NDArray[np.uint8], dict[bytes, str]]]:
     """Batches of decoded images, with what is wrong with those that could not be decoded."""
-
-    def decode(digest: bytes) -> NDArray[np.uint8] | str:
-        try:
-            return items[digest].pixels(size_px)
-        except MedsynthError as error:
-            return error.message
-
-    with ThreadPoolExecutor(_threads()) as pool:
-        waiting: deque[tuple[Sequence[bytes], list[Future]]] = deque()
-        parts = _chunks(digests, BATCH)
-        for part in parts:
-            waiting.append((part, [pool.submit(decode, digest) for digest in part]))
-            if len(waiting) > AHEAD:
-                yield _batch(*waiting.popleft())
-        while waiting:
-            yield _batch(*waiting.popleft())
-
-
-def _batch(
-    digests: Sequence[bytes], futures: Sequence[Future]
-) -> tuple[list[bytes], NDArray[np.uint8], dict[bytes, str]]:
-    results = dict(zip(digests, (future.result() for future in futures), strict=True))
-    wrong = {digest: result for digest, result in results.items() if isinstance(result, str)}
-    good = [digest for digest in digests if digest not in wrong]
-    return good, np.stack([results[digest] for digest in good]) if good else np.empty((0, 0, 0), np.uint8), wrong
+    looked = reading.look(((digest, items[digest]) for digest in digests), size_px)
+    while batch := list(islice(looked, BATCH)):
+        wrong = {digest: one.error for digest, one in batch if one.image is None}
+        good = [(digest, one.image) for digest, one in batch if one.image is not None]
+        images = np.stack([image for _, image in good]) if good else np.empty((0, 0, 0), np.uint8)
+        yield [digest for digest, _ in good], images, wrong
 
 
 def _gather(cache: Cache, key: str, digests: Sequence[bytes]) -> NDArray[Any]:
@@ -317,7 +295,3 @@ def _chunks(values: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
 
 def _key(observer: Observer, size_px: int) -> str:
     return f"{observer.key}-{size_px}"
-
-
-def _threads() -> int:
-    return max(2, os.cpu_count() or 1)

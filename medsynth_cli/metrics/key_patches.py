@@ -1,8 +1,8 @@
-"""Copies of key patches: how often a synthetic image repeats the codes of a patch that it was shown.
+"""Copies of key patches: how often a synthetic image repeats a patch that it was shown.
 
-A key patch is a window of codes of a real radiograph. It is laid over the codes of the image at every place;
-the share of codes that agree, at the best place, is compared with what the key patches of other records reach
-by chance.
+A key patch is a window of codes of a real radiograph. It is laid over the codes of the image at every place; how
+alike their vectors are at the best place (`copies.likeness`) is compared with what the key patches of other records
+reach by chance.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from medsynth_cli.alignment.copies import likeness, vectors_of
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.metrics import intervals
 from medsynth_cli.metrics.comparison import Comparison, Row, row, unavailable
@@ -26,14 +28,8 @@ OTHERS = 20
 METHOD = f"bootstrap over records, {intervals.ROUNDS} rounds"
 
 
-def agreement(codes: NDArray[np.integer], patch: NDArray[np.integer]) -> float:
-    """Share of a patch's codes ``(p, p)`` found in codes ``(g, g)`` at the best place, in [0, 1]."""
-    windows = np.lib.stride_tricks.sliding_window_view(codes, patch.shape)
-    return float((windows == patch).mean(axis=(2, 3)).max())
-
-
 def score(comparison: Comparison) -> dict[str, Row]:
-    """``key patches copied``: share of key patches that agree with their own image more than chance allows.
+    """``key patches copied``: share of key patches that are more like their own image than chance allows.
 
     The floor ``shuffled`` is the share among key patches of other records, at most `CHANCE`.
     """
@@ -47,8 +43,7 @@ def score(comparison: Comparison) -> dict[str, Row]:
         return {NAME: unavailable(error)}
     side = int(codes.shape[1] ** 0.5)
     grids = codes.reshape(-1, side, side)
-    own = [[agreement(grid, patch) for patch in patches] for grid, patches in zip(grids, shown, strict=True)]
-    chance = _by_chance(grids, shown, comparison)
+    own, chance = _alike(grids, shown, comparison)
     if not len(chance):
         return {NAME: unavailable("all records were shown the same key patches: nothing tells chance")}
     limit = float(np.quantile(chance, 1 - CHANCE, method="higher"))
@@ -60,15 +55,25 @@ def score(comparison: Comparison) -> dict[str, Row]:
     return {NAME: row(float(values.mean()), bounds, better="lower", floors=floors, **more)}
 
 
-def _by_chance(
+def _alike(
     grids: NDArray[np.integer], shown: list[list[NDArray[np.integer]]], comparison: Comparison
-) -> NDArray[np.float64]:
-    """Agreement of key patches with images whose records were not shown them."""
+) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+    """Likeness of key patches to their own image, by image, and to images whose records were not shown them."""
     random = np.random.default_rng([comparison.seed, 11])
     names = [{patch.tobytes() for patch in patches} for patches in shown]
-    found = []
+    table = comparison.observers.tokenizer.quantize.embedding.weight
+    own, chance = [], [np.empty(0, np.float32)]
     for index, patches in enumerate(shown):
         others = random.permutation(len(grids))[: OTHERS + 1]
-        for other in others[others != index][:OTHERS]:
-            found += [agreement(grids[other], patch) for patch in patches if patch.tobytes() not in names[other]]
-    return np.array(found)
+        others = others[others != index][:OTHERS]
+        if not patches:
+            own.append(np.empty(0, np.float32))
+            continue
+        images = torch.from_numpy(grids[[index, *others]].astype(np.int64)).to(table.device)
+        codes = torch.from_numpy(np.stack(patches).astype(np.int64)).to(table.device)
+        vectors, kernels = vectors_of(table, images), vectors_of(table, codes)
+        z = likeness(vectors, kernels)[0].cpu().numpy()
+        own.append(z[0])
+        strange = [[patch.tobytes() not in names[other] for patch in patches] for other in others]
+        chance.append(z[1:][np.array(strange, bool)])
+    return own, np.concatenate(chance)

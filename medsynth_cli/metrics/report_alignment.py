@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from medsynth_cli import modality
-from medsynth_cli.alignment import aligner, build
+from medsynth_cli.alignment import aligner
+from medsynth_cli.alignment import words as word_lists
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.metrics import intervals
 from medsynth_cli.metrics.comparison import Comparison, Row, row, unavailable
@@ -51,18 +52,18 @@ METHOD = f"bootstrap over patients or records, {intervals.ROUNDS} rounds"
 FEWEST = 20
 """Images that an interval needs."""
 Words = frozenset[int]
-"""Numbers of words in `build.words`."""
+"""Numbers of words in `word_lists.words`."""
 
 
 def observer(bundle: Bundle, device: torch.device) -> Observer:
-    """What says how well each word of `build.words` matches an image, ``(W,)``: its cosine with the best patch.
+    """What says how well each word of `word_lists.words` matches an image, ``(W,)``: its cosine with the best patch.
 
     That is kept instead of the patches' embeddings, which are a thousand times as large.
 
     Raises:
         MedsynthError: the bundle has no aligner.
     """
-    phrases = [word.phrase for word in build.words(_vocabulary(bundle))]
+    phrases = [word.phrase for word in word_lists.words(_vocabulary(bundle))]
 
     @functools.cache
     def loaded() -> tuple[aligner.Aligner, Tensor]:
@@ -170,7 +171,7 @@ def words_of(asserted: Iterable[Mapping[str, Any]], terms: Vocabulary) -> Words:
         if label:
             side = finding.get("side") if finding.get("side") in ("left", "right") else None
             sides.setdefault(terms.primary_terms[label].key, set()).update([side] if side else [])
-    known = {(word.term, word.side): number for number, word in enumerate(build.words(terms))}
+    known = {(word.term, word.side): number for number, word in enumerate(word_lists.words(terms))}
     wanted = [(term, side) for term, said in sides.items() for side in said or ("",)]
     return frozenset(known[word] if word in known else known[word[0], ""] for word in wanted)
 

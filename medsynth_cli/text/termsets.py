@@ -153,13 +153,14 @@ def _from_boxes(term: Term, boxes: Sequence[Sequence[float]]) -> dict[str, Any]:
     if term.extent:
         finding["severity"] = SEVERITY_NAMES[int(np.searchsorted(term.extent, share))]
     if term.sided:
-        sides = {_side_of_box(box) for box in boxes}
+        sides = {side_of_box(box) for box in boxes}
         finding["side"] = sides.pop() if len(sides) == 1 else "bilateral"
         finding["anatomy"] = _zone_of_boxes(boxes, term) or finding["anatomy"]
     return finding
 
 
-def _side_of_box(box: Sequence[float]) -> str:
+def side_of_box(box: Sequence[float]) -> str:
+    """The patient's side, ``left``, ``right`` or ``bilateral``, of a box x, y, width, height in px."""
     x, _, width, _ = box
     on_image_left = (BOX_IMAGE_PX / 2 - x) / max(width, 1e-6)
     if CROSSES_MIDLINE <= on_image_left <= 1 - CROSSES_MIDLINE:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medsynth_cli.alignment.build import Word
+from medsynth_cli.alignment.words import Word
 from medsynth_cli.text import entities, providers, termsets
 
 if TYPE_CHECKING:

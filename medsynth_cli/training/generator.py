@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medsynth_cli.alignment.build import PATCH, Word, best
+from medsynth_cli.alignment.windows import PATCH, best
+from medsynth_cli.alignment.words import Word
 from medsynth_cli.runtime import devices
 from medsynth_cli.tokens import generator as generators
 from medsynth_cli.tokens.language_model import LanguageModel, LanguageModelConfig

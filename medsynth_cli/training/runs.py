@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medsynth_cli.alignment.aligner import Aligner
-    from medsynth_cli.alignment.build import Word
+    from medsynth_cli.alignment.words import Word
     from medsynth_cli.files.datasets import Item
     from medsynth_cli.runtime.bundles import Bundle
     from medsynth_cli.tokens.vqgan import Vqgan
@@ -114,14 +114,14 @@ def decoder(run: Run) -> None:
 def aligner(run: Run) -> None:
     """Train the word-patch aligner."""
     from medsynth_cli.alignment import aligner as aligners
-    from medsynth_cli.alignment import build
+    from medsynth_cli.alignment import words as word_lists
     from medsynth_cli.training import corpus
     from medsynth_cli.training.aligner import AlignerData, AlignerOptions, AlignerTrainee
 
     settings = run.options(AlignerOptions, "aligner")
     modality = modalities.load(run.modality)
     vocabulary = vocabularies.load(modality.folder)
-    words = build.words(vocabulary)
+    words = word_lists.words(vocabulary)
     known = {word for term in vocabulary.terms.values() for phrase in term.phrases for word in aligners.split(phrase)}
     config = aligners.AlignerConfig(words=tuple(sorted(known | {"left", "right", "bilateral"})))
     sets = []
@@ -154,7 +154,8 @@ def judge(run: Run) -> None:
 def generator(run: Run) -> None:
     """Train the language model; needs a bundle with tokenizer, aligner and codebook."""
     from medsynth_cli.alignment import aligner as aligners
-    from medsynth_cli.alignment import build, retrieval
+    from medsynth_cli.alignment import retrieval
+    from medsynth_cli.alignment import words as word_lists
     from medsynth_cli.tokens import generator as generators
     from medsynth_cli.tokens import tokenizer as tokenizers
     from medsynth_cli.tokens.language_model import LanguageModelConfig
@@ -166,7 +167,7 @@ def generator(run: Run) -> None:
     bundle, modality = bundles.load(str(run.bundle)), modalities.load(run.modality)
     tokenizer = tokenizers.load(bundle, run.device)
     retriever = retrieval.load(bundle)
-    words = build.words(retriever.vocabulary)
+    words = word_lists.words(retriever.vocabulary)
     writer = corpus.ReportWriter(modality.folder, retriever.vocabulary, settings.seed)
     items = run.items()
     metas = [[item.meta | {"id": item.id} for item in part] for part in items]
@@ -241,7 +242,7 @@ def _encode(
     items: list[Item], tokenizer: Vqgan, aligner: Aligner, words: list[Word], versions: int, device: torch.device
 ) -> Arrays:
     """``codes`` and ``places`` of `GeneratorData`: the first version as the images are, the others slightly moved."""
-    from medsynth_cli.alignment.build import scores_of
+    from medsynth_cli.alignment.windows import scores_of
     from medsynth_cli.training.augment import jitter
     from medsynth_cli.training.generator import places_of
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medsynth_cli.app import main
-from medsynth_cli.files import dicom, pixels
+from medsynth_cli.files import dicom, pixels, reading
 from medsynth_cli.metrics import imagesets
 
 METRICS = "fd,kid,mmd,prdc,vendi,auroc,niqe"
@@ -74,6 +74,6 @@ def test_dicom_of_the_same_pixels(score, plain, chests, chest_meta, tmp_path):
 
 
 def test_number_of_workers_and_of_images_at_once(score, plain, chests, chest_meta, tmp_path, monkeypatch):
-    monkeypatch.setattr(imagesets, "_threads", lambda: 5)
+    monkeypatch.setattr(reading, "threads", lambda: 5)
     monkeypatch.setattr(imagesets, "BATCH", 3)
     same(score(write(tmp_path / "images", chests, chest_meta)), plain)
