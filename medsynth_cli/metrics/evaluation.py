@@ -26,7 +26,7 @@ from medsynth_cli.metrics import (
 )
 from medsynth_cli.metrics.comparison import Comparison
 from medsynth_cli.recognition import extractors as feature_extractors
-from medsynth_cli.runtime import provenance
+from medsynth_cli.runtime import devices, provenance
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -226,6 +226,7 @@ def _rows(comparison: Comparison, metrics: Sequence[str]) -> dict[str, Row]:
     for name in metrics:
         module, _, attribute = METRICS[name].partition(":")
         rows |= getattr(importlib.import_module(module), attribute)(comparison)
+        devices.release_memory()
     return rows
 
 

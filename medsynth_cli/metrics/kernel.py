@@ -29,6 +29,8 @@ Kernel = Callable[["NDArray[np.float64]", "NDArray[np.float64]"], "NDArray[np.fl
 
 BLOCK = 5000
 """Pairs are formed within blocks of so many images, so that the work grows with n and not with its square."""
+STRIP = 1000
+"""Rows of a block that are in memory at a time."""
 CMMD_WIDTH, CMMD_SCALE = 10.0, 1000.0
 """As in `cmmd/distance.py` of google-research."""
 METHOD = f"bootstrap over patients, {intervals.ROUNDS} rounds"
@@ -96,7 +98,7 @@ def compare(
     """Compare features ``(N, D)`` and ``(M, D)``, N, M >= 2."""
     within_ours, within_real = _within(ours, kernel, block), _within(real, kernel, block)
     across, back = np.zeros(len(ours)), np.zeros(len(real))
-    for rows in _blocks(len(ours), block):
+    for rows in _blocks(len(ours), STRIP):
         for columns in _blocks(len(real), block):
             values = kernel(ours[rows].astype(np.float64), real[columns].astype(np.float64))
             across[rows] += values.sum(axis=1)
@@ -175,8 +177,10 @@ def _within(features: NDArray[np.floating], kernel: Kernel, block: int) -> NDArr
     means = np.empty(len(features))
     for rows in _blocks(len(features), block):
         part = features[rows].astype(np.float64)
-        values = kernel(part, part)
-        means[rows] = (values.sum(axis=1) - np.diag(values)) / (len(part) - 1)
+        for strip in _blocks(len(part), STRIP):
+            values = kernel(part[strip], part)
+            own = values[:, strip].diagonal()
+            means[rows][strip] = (values.sum(axis=1) - own) / (len(part) - 1)
     return means
 
 

@@ -72,6 +72,12 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, chosen, enabled=chosen != torch.float32)
 
 
+def release_memory() -> None:
+    """Hand back to the system what `keep_memory` keeps: for after the last network, before other large work."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
+
+
 def available() -> list[str]:
     """Names of the devices that torch can use here."""
     import torch
