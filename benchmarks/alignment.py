@@ -26,7 +26,7 @@ import torch.nn.functional as F
 
 from medsynth_cli import modality
 from medsynth_cli.alignment import aligners
-from medsynth_cli.alignment.build import words
+from medsynth_cli.alignment.words import words
 from medsynth_cli.files import atomic, datasets
 from medsynth_cli.metrics import intervals
 from medsynth_cli.runtime import bundles, devices
