@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 KIND = "codebook-audit"
 CHANCE = 0.01
 """Share of images of other patients in which a patch passes for copied."""
-STRANGERS, FEWEST = 200, 50
+STRANGERS, FEWEST = 400, 50
 """Source images that chance is read off, and how many it takes."""
 USUAL = 0.9
 """The likeness of a patch that this share of images stays below is usual for it."""
@@ -140,9 +140,19 @@ class Auditor:
             z, _ = self._look(encode(decoded))
             z[owner[part][:, None] == owner[book.image][None]] = np.nan
             known.append(z)
-        z = np.concatenate(known)
-        usual = np.nanquantile(z, USUAL, axis=0).astype(np.float32)
-        return Chance(usual, float(np.quantile(np.nanmax(z - usual, axis=1), 1 - CHANCE)), len(z))
+        return chance_of(np.concatenate(known))
+
+
+def chance_of(z: NDArray[np.float32]) -> Chance:
+    """What is usual for N patches, and the bar, from their likeness to I images of other patients ``(I, N)`` or NaN.
+
+    The images that say what is usual are less unusual than others: the bar is read off either half by what is usual
+    in the other one.
+    """
+    usual = [np.nanquantile(z[half::2], USUAL, axis=0) for half in (0, 1)]
+    highest = np.concatenate([np.nanmax(z[half::2] - usual[1 - half], axis=1) for half in (0, 1)])
+    whole = np.nanquantile(z, USUAL, axis=0).astype(np.float32)
+    return Chance(whole, float(np.quantile(highest, 1 - CHANCE)), len(z))
 
 
 def show(record: Record, console: Console) -> None:
