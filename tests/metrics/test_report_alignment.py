@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from medsynth_cli import modality
-from medsynth_cli.alignment import aligner, build
+from medsynth_cli.alignment import aligner
+from medsynth_cli.alignment import words as word_lists
 from medsynth_cli.files.cache import Cache
 from medsynth_cli.files.records import Failures
 from medsynth_cli.metrics import gates, imagesets, report_alignment
@@ -33,7 +34,7 @@ def terms():
 @pytest.fixture(scope="module")
 def numbers(terms):
     """(term, side) -> number of the word."""
-    return {(word.term, word.side): number for number, word in enumerate(build.words(terms))}
+    return {(word.term, word.side): number for number, word in enumerate(word_lists.words(terms))}
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_the_observer_says_the_cosine_of_the_best_patch(observers, chests, terms
     model = aligner.load(observers.bundle, CPU)
     with torch.inference_mode():
         patches = model.encode_patches(torch.from_numpy(chests[:2])[:, None] / 255).numpy().reshape(2, 128, -1)
-        words = model.encode_words([word.phrase for word in build.words(terms)]).numpy()
+        words = model.encode_words([word.phrase for word in word_lists.words(terms)]).numpy()
     np.testing.assert_allclose(found, np.stack([(words @ own).max(axis=1) for own in patches]), atol=1e-4)
     np.testing.assert_array_equal(look(chests[1:2])[0], found[1])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medsynth_cli import modality
-from medsynth_cli.alignment import build
+from medsynth_cli.alignment import words as word_lists
 from medsynth_cli.files.datasets import Item
 from medsynth_cli.text import vocabulary
 from medsynth_cli.training import corpus
@@ -31,7 +31,7 @@ def test_box_cells_cover_the_area_of_the_box() -> None:
 
 
 def test_a_box_on_the_right_of_the_image_is_the_patients_left(terms: vocabulary.Vocabulary) -> None:
-    words = [w for w in build.words(terms) if w.label == "Effusion"]
+    words = [w for w in word_lists.words(terms) if w.label == "Effusion"]
     said = corpus.mentions([item(["Effusion"], [("Effusion", [180.0, 150.0, 40.0, 40.0])])], words, 16, 256)
     target = {word.side: value for word, value in zip(words, said.targets[0], strict=True)}
     assert target == {"": 1.0, "left": 1.0, "right": 0.0}
@@ -40,7 +40,7 @@ def test_a_box_on_the_right_of_the_image_is_the_patients_left(terms: vocabulary.
 
 
 def test_a_label_without_a_box_has_no_side(terms: vocabulary.Vocabulary) -> None:
-    words = [w for w in build.words(terms) if w.label == "Effusion"]
+    words = [w for w in word_lists.words(terms) if w.label == "Effusion"]
     said = corpus.mentions([item(["Effusion"], []), item([], [])], words, 16, 256)
     with_label = {word.side: value for word, value in zip(words, said.targets[0], strict=True)}
     assert with_label[""] == 1.0
