@@ -2,7 +2,7 @@
 
 An image that was made with the codes of a patch and then decoded has other codes when it is encoded again: a third
 of them change, most to codes whose vectors are near. So vectors are compared, not codes; each window less its mean,
-since the mean is what all smooth places have in common. benchmarks/codebook.md says how many copies each finds.
+since the mean is what all smooth places have in common. benchmarks/codebook.md says how many copies that finds.
 
 Shapes: B images, N patches, D dimensions of a code vector, g grid, p side of a patch, v = g - p + 1.
 """

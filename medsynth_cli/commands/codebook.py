@@ -76,6 +76,9 @@ def build(
         result = building.run(progress)
     for label, images in sorted(building.evidence.unknown.items()):
         console().print(f"{images} images have the label {label}, which the vocabulary does not know", markup=False)
+    if excluded:
+        left_out = building.place.counts["excluded"]
+        console().print(f"{left_out} images of {len(excluded)} excluded patients left out", markup=False)
     if isinstance(result, codebook.Codebook):
         _tell(assembly.notes(result))
         console().print(f"{len(result.at)} patches of {len(result.words)} words in {out}", markup=False)
