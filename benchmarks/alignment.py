@@ -96,9 +96,10 @@ class Scores:
     """
 
     def __init__(self, aligner: aligners.WordPatchAligner, images: NDArray[np.uint8], vocabulary: Vocabulary) -> None:
-        self.of = {(word.label, word.side): index for index, word in enumerate(words(vocabulary))}
+        known = words(vocabulary)
+        self.of = {(word.label, word.side): index for index, word in enumerate(known)}
         with torch.inference_mode():
-            vectors = aligner.encode_words([word.phrase for word in words(vocabulary)])
+            vectors = aligner.encode_words([word.phrase for word in known])
             parts = [
                 aligner.match(aligner.encode_patches(to_pixels(images[start : start + BATCH], aligner.device)), vectors)
                 for start in range(0, len(images), BATCH)
@@ -189,7 +190,7 @@ def bracketed(values: NDArray[np.float64], groups: NDArray[np.int64], digits: in
 def report(options: argparse.Namespace) -> str:
     """Measure everything: the Markdown page."""
     bundle = bundles.load(options.bundle)
-    chosen = modality.load(str(bundle.manifest["modality"]))
+    chosen = modality.load(bundle.modality)
     vocabulary, size_px, device = (
         vocabularies.load(chosen.folder),
         chosen.resolution_px,

@@ -72,7 +72,7 @@ class Bench:
         self.options = options
         self.bundle, self.device = bundles.load(options.bundle), devices.resolve(options.device)
         self.looks_with = bundles.load(options.judge) if options.judge else self.bundle
-        self.size_px = modalities.load(str(self.bundle.manifest["modality"])).resolution_px
+        self.size_px = modalities.load(self.bundle.modality).resolution_px
         self.test = self._items("nih-test")
         self.train = self._items("nih-train")
         self.sampling = Sampling(options.temperature, options.top_k, options.cfg)

@@ -130,7 +130,7 @@ def shard(path: Path, images: NDArray[Any], metas: Sequence[Meta]) -> None:
 
 def asked_for(images: imagesets.ImageSet, bundle: bundles.Bundle, seed: int) -> list[Meta]:
     """What is known of real images, with their labels and boxes as findings, as if these had been asked for."""
-    known, random = vocabulary.load(modalities.find(str(bundle.manifest["modality"]))), np.random.default_rng(seed)
+    known, random = vocabulary.load(modalities.find(bundle.modality)), np.random.default_rng(seed)
     return [termsets.from_metadata(meta, known, random) for meta in images.meta]
 
 

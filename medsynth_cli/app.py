@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
+import pkgutil
 import signal
 import sys
 import threading
@@ -41,8 +41,7 @@ def build() -> typer.Typer:
         pass
 
     for name, target in COMMANDS.items():
-        module, _, attribute = target.partition(":")
-        command = getattr(importlib.import_module(module), attribute)
+        command = pkgutil.resolve_name(target)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_models
 
 from medsynth_cli.app import main
 from medsynth_cli.files import pixels
@@ -249,3 +250,15 @@ def judged_by(tmp_path_factory):
         return found
 
     return observers
+
+
+@pytest.fixture(scope="session")
+def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an untrained CLIP."""
+    return small_models.save_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="session")
+def small_dino(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an untrained DINOv2."""
+    return small_models.save_dino(tmp_path_factory.mktemp("dino"))

@@ -57,6 +57,6 @@ def load(bundle: Bundle, name: str | None, device: torch.device, grid: int | Non
     """
     if name is None:
         return aligner.load(bundle, device)
-    if name == "cxr-mini" or (Path(name) / bundles.MANIFEST).is_file():
+    if name in bundles.embedded() or (Path(name) / bundles.MANIFEST).is_file():
         return aligner.load(bundles.load(name), device)
     return hub.load(name, device, grid)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medsynth_cli.alignment import quality
-from medsynth_cli.alignment.codebook import Codebook
+from medsynth_cli.alignment.codebook import Codebook, spoken
 from medsynth_cli.errors import Exit, MedsynthError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def assemble(
 def notes(codebook: Codebook) -> list[str]:
     """What people should know of a codebook that was just built: one line each."""
     dropped = codebook.about["dropped"]
-    found = [f"dropped: {_name(one['term'], one['side'])}, {one['reason']}" for one in dropped if one["patches"]]
+    found = [f"dropped: {spoken(one['term'], one['side'])}, {one['reason']}" for one in dropped if one["patches"]]
     unseen = sum(not one["patches"] for one in dropped)
     if unseen:
         found.append(f"{unseen} words have no patch, since {NOT_SEEN}; medsynth codebook stats names them")
@@ -103,7 +103,7 @@ def notes(codebook: Codebook) -> list[str]:
             count = int(codebook.starts[number + 1] - codebook.starts[number])
             why = f"of {quality.POOLED * k1} pooled candidates, {told['near_duplicates']} are near-duplicates"
             more = f"and {told['crowded']} of patients who have enough; --per-patient allows more"
-            found.append(f"short: {_name(term, side)}, {count} of {k1} patches: {why} {more}")
+            found.append(f"short: {spoken(term, side)}, {count} of {k1} patches: {why} {more}")
     return found
 
 
@@ -120,7 +120,3 @@ def _dropped(word: tuple[str, str], entry: Entry, rules: Rules) -> dict[str, Any
     few = f"{entry.patients} of {rules.min_patients} patients"
     told = {"patches": len(entry.rows), "patients": entry.patients, "reason": few if len(entry.rows) else NOT_SEEN}
     return {"term": word[0], "side": word[1] or None} | told
-
-
-def _name(term: str, side: str | None) -> str:
-    return " ".join(filter(None, (side, term.replace("_", " "))))

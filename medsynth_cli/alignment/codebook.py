@@ -159,6 +159,11 @@ def lines(codebook: Codebook) -> list[dict[str, Any]]:
     ]
 
 
+def spoken(term: str, side: str | None) -> str:
+    """A word of a codebook as people write it, such as "left pleural effusion"."""
+    return " ".join(filter(None, (side, term.replace("_", " "))))
+
+
 def load(folder: Path) -> Codebook:
     """Read a codebook folder.
 

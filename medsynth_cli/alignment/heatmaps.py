@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from medsynth_cli.files import atomic, pixels
 from medsynth_cli.runtime.conversion import to_pixels
@@ -87,9 +86,8 @@ class HeatmapWriter:
             return
         heatmaps = dict(zip(words, draw(self.aligner, shown, list(words.values())), strict=True))
         for word, heatmap in heatmaps.items():
-            buffer = io.BytesIO()
-            Image.fromarray(overlay(shown, heatmap)).save(buffer, "PNG")
-            atomic.write_bytes(self.folder / f"{record['id']}.{word}.png", buffer.getvalue())
+            picture = pixels.encode_png(overlay(shown, heatmap))
+            atomic.write_bytes(self.folder / f"{record['id']}.{word}.png", picture)
         if self.arrays:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, allow_pickle=False, **heatmaps)

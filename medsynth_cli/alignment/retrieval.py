@@ -104,5 +104,5 @@ class Retriever:
 
 def load(bundle: Bundle, codebook: Path | None = None, modality: str | None = None) -> Retriever:
     """A retriever with the bundle's codebook, or another that fits it."""
-    folder = modalities.find(modality or str(bundle.manifest["modality"]))
+    folder = modalities.find(modality or bundle.modality)
     return Retriever(vocabularies.load(folder), codebooks.of(bundle, codebook))

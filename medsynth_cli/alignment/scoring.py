@@ -1,7 +1,7 @@
 """Images to candidates: the work on the device.
 
-Batches have one shape, filled up with black images, since sums of floating-point numbers depend on it: what is said
-of an image depends on no other image. Shapes: B images, W words, E embedding, g grid, p window, v = g - p + 1.
+Batches have one shape (`conversion.filled`): what is said of an image depends on no other image. Shapes: B images,
+W words, E embedding, g grid, p window, v = g - p + 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from medsynth_cli.alignment import markers, windows
 from medsynth_cli.alignment.pool import CELL, MARGIN, row_type
 from medsynth_cli.alignment.windows import PATCH
 from medsynth_cli.recognition import trunks
-from medsynth_cli.runtime.conversion import to_pixels
+from medsynth_cli.runtime.conversion import filled, to_pixels
 from medsynth_cli.tokens import tokenizer as tokenizers
 
 if TYPE_CHECKING:
@@ -70,12 +70,11 @@ class Scorer:
             For each candidate the number of its image, [0, n), and the candidate, without ``image``, ``patient`` and
             ``order``.
         """
-        filled = np.zeros((self.rows, *images.shape[1:]), np.uint8)
-        filled[: len(images)] = images
-        pixels = to_pixels(filled, self._device)
+        batch = filled(images, self.rows)
+        pixels = to_pixels(batch, self._device)
         patches = self._aligner.encode_patches(pixels)
         scores = windows.window_scores(self._aligner, patches, self._words_WE)
-        values, places = windows.best_windows(scores, self._columns_Wv, self._clear(filled))
+        values, places = windows.best_windows(scores, self._columns_Wv, self._clear(batch))
         least = torch.from_numpy(floors).to(self._device)
         allowed = torch.from_numpy(wanted).to(self._device)
         good = allowed & (values >= least)[: len(images)] & values.isfinite()[: len(images)]
@@ -117,9 +116,7 @@ class Encoder:
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Codes ``(n, g, g)`` of images ``(n, H, H)``, n <= ``rows``."""
-        filled = np.zeros((self.rows, *images.shape[1:]), np.uint8)
-        filled[: len(images)] = images
-        codes = self._tokenizer.encode(to_pixels(filled, self._device))
+        codes = self._tokenizer.encode(to_pixels(filled(images, self.rows), self._device))
         return codes[: len(images)].cpu().numpy().astype(np.uint16)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from medsynth_cli.alignment.codebook import spoken
 from medsynth_cli.errors import MedsynthError
 from medsynth_cli.files.sheets import contact_sheet, titled_rows
 from medsynth_cli.runtime.conversion import to_images
@@ -62,8 +63,7 @@ def _title(codebook: Codebook, term: str, side: str) -> str:
     best, least = (codebook.score[entries[which]] for which in (0, -1))
     patients = codebook.patients(entries)
     whose = "" if patients is None else f" of {patients} patients"
-    word = " ".join(filter(None, (side, term.replace("_", " "))))
-    return f"{word}: {len(entries)} patches{whose}, cosine {best:.2f} to {least:.2f}"
+    return f"{spoken(term, side)}: {len(entries)} patches{whose}, cosine {best:.2f} to {least:.2f}"
 
 
 def _decode(codebook: Codebook, images: list[int], tokenizer: Vqgan) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medsynth_cli.alignment.codebook import spoken
 from medsynth_cli.alignment.words import all_words
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def show(record: Record, console: Console) -> None:
         bars = "".join(BARS[math.ceil(count / max(counts) * (len(BARS) - 1))] for count in counts)
         patients = "?" if entry["patients"] is None else str(entry["patients"])
         figures = [f"{quantiles[str(q)]:.2f}" for q in (0, 0.5, 1)]
-        table.add_row(name(entry), str(entry["patches"]), patients, *figures, bars)
+        table.add_row(spoken(entry["term"], entry["side"]), str(entry["patches"]), patients, *figures, bars)
     console.print(table)
     reasons: dict[str, list[str]] = {}
     for word in record["empty"]:
@@ -106,8 +107,3 @@ def show(record: Record, console: Console) -> None:
     for reason, terms in reasons.items():
         named = ", ".join(dict.fromkeys(terms))
         console.print(f"{len(terms)} words without patches, sides counted ({reason}): {named}", markup=False)
-
-
-def name(entry: dict[str, Any]) -> str:
-    """A word as people write it, such as "left pleural effusion"."""
-    return " ".join(filter(None, (entry["side"], entry["term"].replace("_", " "))))

@@ -76,5 +76,5 @@ def _heatmaps(
     from medsynth_cli.runtime import devices
 
     opened = aligners.load(bundle, aligner, devices.resolve(device))
-    size_px = modality.load(str(bundle.manifest["modality"])).resolution_px
+    size_px = modality.load(bundle.modality).resolution_px
     return HeatmapWriter(opened, retriever.vocabulary, folder, size_px, arrays)

@@ -67,7 +67,7 @@ def build(
     rules = Rules(k1, per_patient, min_patients)
     request = Request(tuple(data), part, rules, markers, anatomy, excluded, batch_size)
     failures, opened, resolved = records.Failures(errors), bundles.load(bundle), devices.resolve(device)
-    known = vocabulary.load(modality.find(str(opened.manifest["modality"])))
+    known = vocabulary.load(modality.find(opened.modality))
     building = build.Build(request, opened, known, out, resolved, failures)
     if not building.prepare(resume, overwrite):
         console().print(f"{building.result}: built before", markup=False)
@@ -137,7 +137,7 @@ def show(
 
     opened = bundles.load(bundle)
     loaded = codebooks.of(opened, codebook)
-    known = vocabulary.load(modality.find(str(opened.manifest["modality"])))
+    known = vocabulary.load(modality.find(opened.modality))
     chosen = shows.choose(loaded, words or [], known)
     sheet = shows.draw(loaded, chosen, count, tokenizer.load(opened, devices.resolve(device)))
     atomic.write_bytes(out, pixels.encode_png(sheet))
@@ -168,7 +168,7 @@ def stats(
     from medsynth_cli.text import vocabulary
 
     opened = bundles.load(bundle)
-    known = vocabulary.load(modality.find(str(opened.manifest["modality"])))
+    known = vocabulary.load(modality.find(opened.modality))
     found = statistics.of(codebooks.of(opened, codebook), known)
     statistics.show(found, console())
     typer.echo(records.dumps(found))

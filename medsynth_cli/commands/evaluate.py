@@ -126,7 +126,7 @@ def evaluate(
     bounds, earlier = gates.load(gate) if gate else [], contrast.load(baseline) if baseline else None
     opened, failures = bundles.load(bundle), Failures(errors)
     observers = Observers(opened, devices.resolve(device))
-    size_px = modalities.load(str(opened.manifest["modality"])).resolution_px
+    size_px = modalities.load(opened.modality).resolution_px
     kept = Cache(None if no_cache else cache or default_folder())
     looks = [] if reader_study is not None else evaluation.looks(wanted, used, observers)
 

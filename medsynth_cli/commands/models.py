@@ -109,7 +109,7 @@ def reference(
     from medsynth_cli.runtime import bundles, devices
 
     opened, failures = bundles.load(str(out)), Failures(errors)
-    modality = modalities.load(str(opened.manifest["modality"]))
+    modality = modalities.load(opened.modality)
     observers = Observers(opened, devices.resolve(device))
     looks = evaluation.reference_looks(observers, training)
     images = imagesets.read(data, modality.resolution_px, failures, Cache(default_folder()), looks, most)
@@ -146,7 +146,7 @@ def memory(
         raise MedsynthError("no training images named", "give DATA, or --shown DATA, or both")
     opened, failures, cache = bundles.load(str(out)), Failures(errors), Cache(default_folder())
     observers = Observers(opened, devices.resolve(device))
-    size_px = modalities.load(str(opened.manifest["modality"])).resolution_px
+    size_px = modalities.load(opened.modality).resolution_px
     looks = [fingerprints.reductions()]
     hidden = imagesets.read(data, size_px, failures, cache, looks) if data else None
     seen = imagesets.read(shown, size_px, failures, cache, [*looks, observers.codes]) if shown else None

@@ -66,7 +66,7 @@ def build(
     thresholds = mining.Thresholds(min_reports, min_share, suggestions)
     reports = itertools.chain.from_iterable(corpora.read(source, layout, failures) for source in corpus)
     with progress.Progress("reports") as bar:
-        count = workers or len(os.sched_getaffinity(0))
+        count = workers or (os.cpu_count() or 1)
         tally = counting.count(reports, folder, extractor, pairs(set_), count, bar.advance)
     if not tally.reports:
         raise MedsynthError("no report was read", "see the lines above", failures.exit_code(0))

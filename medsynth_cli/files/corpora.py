@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import os
 import re
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from medsynth_cli.errors import MedsynthError
+from medsynth_cli.files import records
 from medsynth_cli.files.records import Failures
 
 Report = dict[str, str]
@@ -133,17 +133,7 @@ def _parse(lines: Iterable[str], name: str, kind: str, layout: Layout, failures:
 
 
 def _jsonl(lines: Iterable[str], name: str, columns: Mapping[str, str], failures: Failures) -> Iterator[Report]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            failures.add(f"not JSON: {error}", name, number)
-            continue
-        if not isinstance(row, dict):
-            failures.add("not a JSON object", name, number)
-            continue
+    for number, row in records.objects(lines, name, failures):
         inner = row.get("report")
         row = row | inner if isinstance(inner, dict) else row if inner is None else {"text": inner} | row
         if not any(columns.get(key, key) in row for key in (*SECTIONS, "text")):

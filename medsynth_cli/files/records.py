@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from medsynth_cli.files import atomic
 
 Record = dict[str, Any]
 
+NO_OBJECT = "not a JSON object"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -71,29 +72,43 @@ def read(source: str, kinds: tuple[str, ...], failures: Failures) -> Iterator[Re
     """
     name = "<stdin>" if source == "-" else source
     seen = set[str]()
-    for number, line in enumerate(_lines(source), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            failures.add(f"not JSON: {error}", name, number)
-            continue
-        reason = complaint(record, kinds)
-        id = str(record.get("id")) if isinstance(record, dict) else None
-        if not reason and str(id).lower() in seen:
+    for number, record in objects(_lines(source), name, failures):
+        reason, id = complaint(record, kinds), str(record.get("id"))
+        if not reason and id.lower() in seen:
             reason = f"id {id!r} appears twice (case does not count)"
         if reason:
             failures.add(reason, name, number, id)
             continue
-        seen.add(str(id).lower())
+        seen.add(id.lower())
         yield record
+
+
+def objects(lines: Iterable[str], name: str, failures: Failures) -> Iterator[tuple[int, Record]]:
+    """The JSON objects of lines, each with the number of its line; empty lines are passed over.
+
+    Args:
+        lines: text.
+        name: what to call their file.
+        failures: told of every line that is no JSON object.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            failures.add(f"not JSON: {error}", name, number)
+            continue
+        if isinstance(value, dict):
+            yield number, value
+        else:
+            failures.add(NO_OBJECT, name, number)
 
 
 def complaint(record: object, kinds: tuple[str, ...]) -> str:
     """Say what is wrong with a record of one of ``kinds``; an empty string if nothing is."""
     if not isinstance(record, dict):
-        return "not a JSON object"
+        return NO_OBJECT
     kind = record.get("kind")
     if kind not in kinds:
         return f"record of kind {kind!r}, expected {' or '.join(kinds)}"

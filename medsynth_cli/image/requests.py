@@ -73,7 +73,7 @@ class Request:
                 yield copy | overrides
 
     def _modality(self) -> Modality:
-        return modalities.load(str(bundles.load(self.bundle).manifest["modality"]))
+        return modalities.load(bundles.load(self.bundle).modality)
 
 
 def folder_name(record: Record | None, seed: int) -> str:
@@ -151,7 +151,7 @@ def _draw(
     """Write every image as it is made; its record also goes to stdout, unless that is a terminal."""
     sampling = Sampling(request.temperature, request.top_k, request.cfg)
     bundle, piped = synthesizer.bundle, not sys.stdout.isatty()
-    modality = modalities.load(str(bundle.manifest["modality"]))
+    modality = modalities.load(bundle.modality)
     for record in folder.records() if piped else []:
         records.emit(folder.from_here(record))
     for image in synthesizer.images(todo, request.seed, sampling, batch_size):

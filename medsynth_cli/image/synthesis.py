@@ -99,6 +99,6 @@ class Synthesizer:
 
 def load(bundle: Bundle, device: torch.device) -> Synthesizer:
     """The synthesizer of a bundle."""
-    vocabulary = vocabularies.load(modalities.find(str(bundle.manifest["modality"])))
+    vocabulary = vocabularies.load(modalities.find(bundle.modality))
     label_of = {key: term.label for key, term in vocabulary.terms.items() if term.label}
     return Synthesizer(bundle, generators.load(bundle, device, label_of), tokenizers.load(bundle, device), device)

@@ -191,7 +191,7 @@ class Comparison:
         """The vocabulary of the bundle's modality."""
         from medsynth_cli.text import vocabulary
 
-        return vocabulary.load(modality.find(str(self.observers.bundle.manifest["modality"])))
+        return vocabulary.load(modality.find(self.observers.bundle.modality))
 
     def asked_findings(self, record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
         """Findings that a record asks for, its own or those of its labels or of the words of its prompt; None: unsaid.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -224,8 +224,7 @@ def _labels_from(real: ImageSet) -> str | None:
 def _rows(comparison: Comparison, metrics: Sequence[str]) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for name in metrics:
-        module, _, attribute = METRICS[name].partition(":")
-        rows |= getattr(importlib.import_module(module), attribute)(comparison)
+        rows |= pkgutil.resolve_name(METRICS[name])(comparison)
         devices.release_memory()
     return rows
 
@@ -233,7 +232,7 @@ def _rows(comparison: Comparison, metrics: Sequence[str]) -> dict[str, Row]:
 def _extractors(comparison: Comparison, rows: dict[str, Row]) -> dict[str, Any]:
     """Number of dimensions, identity and image size of the extractors that rows were computed with."""
     used = {result.get("extractor") for result in rows.values()}
-    size_px, found = modality.load(str(comparison.observers.bundle.manifest["modality"])).resolution_px, {}
+    size_px, found = modality.load(comparison.observers.bundle.modality).resolution_px, {}
     loaders = [LOOKS["auroc"], *map(_extractor, comparison.extractors)]
     for observer in _available(loaders, comparison.observers):
         if observer.name in used:

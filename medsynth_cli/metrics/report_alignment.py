@@ -177,4 +177,4 @@ def words_of(asserted: Iterable[Mapping[str, Any]], terms: Vocabulary) -> Words:
 
 
 def _vocabulary(bundle: Bundle) -> Vocabulary:
-    return vocabulary.load(modality.find(str(bundle.manifest["modality"])))
+    return vocabulary.load(modality.find(bundle.modality))

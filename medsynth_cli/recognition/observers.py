@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medsynth_cli.runtime.conversion import filled
 from medsynth_cli.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -54,11 +55,9 @@ class Observer:
     def batch(self, images: NDArray[np.uint8], size: int = BATCH) -> NDArray[Any]:
         """Look at one batch: uint8 ``(N, H, W)``, 1 <= N <= ``size`` -> ``(N, D)``.
 
-        It is filled up with black images: every batch has the same shape, so that what is said of an image
-        does not depend on how many others there are. Half precision becomes float32.
+        It is filled up to that size (`conversion.filled`). Half precision becomes float32.
         """
-        filled = np.zeros((size, *images.shape[1:]), np.uint8)
-        filled[: len(images)] = images
+        batch = torch.from_numpy(filled(images, size)).to(self.device)
         with torch.inference_mode():
-            found = self.forward(torch.from_numpy(filled).to(self.device))[: len(images)]
+            found = self.forward(batch)[: len(images)]
         return (found.float() if found.dtype in (torch.float16, torch.bfloat16) else found).cpu().numpy()

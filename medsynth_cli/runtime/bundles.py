@@ -44,6 +44,11 @@ class Bundle:
         """Name of the bundle."""
         return str(self.manifest["name"])
 
+    @property
+    def modality(self) -> str:
+        """Name of the modality that it is of."""
+        return str(self.manifest["modality"])
+
     @functools.cached_property
     def sha256(self) -> str:
         """Hash of the manifest, which holds the hashes of all parts."""

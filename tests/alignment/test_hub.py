@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_models import save_siglip
 
 from medsynth_cli.alignment import aligners, hub
 from medsynth_cli.errors import MedsynthError
@@ -16,47 +17,6 @@ from medsynth_cli.files import pixels
 from medsynth_cli.runtime import bundles
 
 CPU = torch.device("cpu")
-LAYERS = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-WORDS = ["<s>", "</s>", "<unk>", "left", "right", "pleural", "effusion", "cardiomegaly"]
-
-
-def save_tokenizer(folder: Path) -> None:
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, "<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
-    special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>", "unk_token": "<unk>"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
-
-
-@pytest.fixture(scope="module")
-def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of an untrained CLIP: 48 px, patches of 16."""
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
-
-    torch.manual_seed(0)
-    text = LAYERS | {"vocab_size": 60, "max_position_embeddings": 12, "bos_token_id": 0, "eos_token_id": 1}
-    vision = LAYERS | {"image_size": 48, "patch_size": 16}
-    folder = tmp_path_factory.mktemp("clip")
-    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)).save_pretrained(folder)
-    CLIPImageProcessor(size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48}).save_pretrained(folder)
-    save_tokenizer(folder)
-    return folder
-
-
-def small_siglip(folder: Path, image_px: int) -> Path:
-    """Folder of an untrained SigLIP with patches of 16 px."""
-    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
-
-    torch.manual_seed(0)
-    text = LAYERS | {"vocab_size": 60, "max_position_embeddings": 12}
-    vision = LAYERS | {"image_size": image_px, "patch_size": 16}
-    SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
-    SiglipImageProcessor(size={"height": image_px, "width": image_px}).save_pretrained(folder)
-    save_tokenizer(folder)
-    return folder
 
 
 def test_clip_tokens_go_the_way_of_the_class_token(small_clip: Path) -> None:
@@ -68,7 +28,7 @@ def test_clip_tokens_go_the_way_of_the_class_token(small_clip: Path) -> None:
 
 
 def test_an_image_of_one_patch_is_the_image_to_siglip(tmp_path: Path) -> None:
-    aligner = hub.load(str(small_siglip(tmp_path, 16)), CPU)
+    aligner = hub.load(str(save_siglip(tmp_path, 16)), CPU)
     image = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     found = aligner.network.get_image_features(pixel_values=hub.prepare(aligner.processor, image))
     wanted = F.normalize(found if isinstance(found, torch.Tensor) else found.pooler_output)
@@ -76,7 +36,7 @@ def test_an_image_of_one_patch_is_the_image_to_siglip(tmp_path: Path) -> None:
 
 
 def test_a_model_in_a_folder_is_an_aligner(small_clip: Path, tmp_path: Path) -> None:
-    for folder, grid in ((small_clip, 3), (small_siglip(tmp_path, 64), 4)):
+    for folder, grid in ((small_clip, 3), (save_siglip(tmp_path, 64), 4)):
         aligner = aligners.load(bundles.load("cxr-mini"), str(folder), CPU)
         patches = aligner.encode_patches(torch.rand(2, 1, 100, 100))
         words = aligner.encode_words(["left pleural effusion", "cardiomegaly"])
@@ -103,11 +63,7 @@ def test_align_draws_heatmaps_with_it(run, small_clip: Path, tmp_path: Path) -> 
     assert [file.name for file in (tmp_path / "h").iterdir()] == ["a.left-pleural_effusion.png"]
 
 
-def test_a_model_without_texts_is_refused(tmp_path: Path) -> None:
-    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
-
-    Dinov2Model(Dinov2Config(hidden_size=32, num_hidden_layers=1, num_attention_heads=2)).save_pretrained(tmp_path)
-    BitImageProcessor().save_pretrained(tmp_path)
+def test_a_model_without_texts_is_refused(small_dino: Path) -> None:
     with pytest.raises(MedsynthError, match="dinov2") as caught:
-        hub.load(str(tmp_path), CPU)
+        hub.load(str(small_dino), CPU)
     assert "clip" in caught.value.hint

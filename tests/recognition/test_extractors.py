@@ -14,45 +14,6 @@ from medsynth_cli.recognition.extractors import clip, hub, inception
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def small_clip(tmp_path_factory):
-    """Folder of an untrained CLIP for images of 48 px."""
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
-
-    torch.manual_seed(0)
-    layers = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = CLIPConfig(
-        text_config=layers | {"vocab_size": 60, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1},
-        vision_config=layers | {"image_size": 48, "patch_size": 16, "projection_dim": 24},
-        projection_dim=24,
-    )
-    folder = tmp_path_factory.mktemp("clip")
-    CLIPModel(config).save_pretrained(folder)
-    CLIPImageProcessor(
-        size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48}, do_convert_rgb=True
-    ).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def small_dino(tmp_path_factory):
-    """Folder of an untrained DINOv2, with RAD-DINO's processor at 56 px."""
-    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
-
-    torch.manual_seed(0)
-    config = Dinov2Config(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=56, patch_size=14)
-    folder = tmp_path_factory.mktemp("dino")
-    Dinov2Model(config).save_pretrained(folder)
-    BitImageProcessor(
-        size={"shortest_edge": 56},
-        crop_size={"height": 56, "width": 56},
-        resample=3,
-        image_mean=[0.5307] * 3,
-        image_std=[0.2583] * 3,
-    ).save_pretrained(folder)
-    return folder
-
-
 @pytest.mark.parametrize(
     ("figure", "extractor", "expected"),
     [

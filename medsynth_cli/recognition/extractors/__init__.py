@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -65,8 +65,7 @@ def find(name: str) -> tuple[Extractor, str]:
     kind, colon, model = name.partition(":")
     if kind not in EXTRACTORS:
         raise MedsynthError(f"no extractor {name!r}", f"known: {known()}")
-    module, _, attribute = EXTRACTORS[kind].partition(":")
-    extractor: Extractor = getattr(importlib.import_module(module), attribute)
+    extractor: Extractor = pkgutil.resolve_name(EXTRACTORS[kind])
     if colon and extractor.model is None:
         raise MedsynthError(f"extractor {kind} takes no model", f"name it {kind}")
     if (colon or extractor.model == "") and not model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -50,8 +50,7 @@ def load(name: str, vocabulary: Vocabulary, **settings: str) -> Extractor:
     kind, _, model = name.partition(":")
     if kind not in EXTRACTORS:
         raise MedsynthError(f"unknown extractor {name!r}", f"known: {', '.join(EXTRACTORS)} (as hf:MODEL)")
-    module, _, attribute = EXTRACTORS[kind].partition(":")
-    extractor_class = getattr(importlib.import_module(module), attribute)
+    extractor_class = pkgutil.resolve_name(EXTRACTORS[kind])
     built: Extractor = extractor_class(
         vocabulary, model, options.build(extractor_class.Options, settings, f"extractor {kind}")
     )

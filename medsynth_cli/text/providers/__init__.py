@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import pkgutil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -74,8 +74,7 @@ def load(name: str, folder: Path, seed: int = 0, **settings: str) -> Provider:
     """
     if name not in PROVIDERS:
         raise MedsynthError(f"unknown provider {name!r}", f"known: {', '.join(PROVIDERS)}")
-    module, _, attribute = PROVIDERS[name].partition(":")
-    provider_class = getattr(importlib.import_module(module), attribute)
+    provider_class = pkgutil.resolve_name(PROVIDERS[name])
     provider: Provider = provider_class(
         folder, seed, options.build(provider_class.Options, settings, f"provider {name}")
     )
